@@ -26,7 +26,7 @@ OTHER = {"a": "b", "b": "a"}
 
 
 def start_fleet(fleet: Fleet, plain: str, store: str) -> str:
-    """Start three monitors; return which of the two that share a store speaks, once both listen to all beds."""
+    """Start three monitors; return which of the two that share a store speaks for most beds, once both listen to all."""
     fleet.start("plain", plain)
     for name in OTHER:
         fleet.start(name, store)
@@ -35,8 +35,7 @@ def start_fleet(fleet: Fleet, plain: str, store: str) -> str:
     wait_until(lambda: is_told(store, 5, BEDS, None, listeners=2))
     status = read_status(store)
     assert status is not None
-    (speaker,) = {bed.speaker for bed in status.beds}
-    return speaker
+    return Counter(bed.speaker for bed in status.beds).most_common(1)[0][0]
 
 
 def states(alarms: Iterable[AlarmTold]) -> set[Any]:

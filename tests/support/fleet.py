@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from test_cli import AGENT, REPOSITORY, environment
+from test_cli import REPOSITORY, environment
 
 from benchmarks.fleet_ward import KEPT, read_status
+from support.agent_process import AgentProcess
 from support.broker import free_port
 
 LONG_S = 400.0
@@ -39,8 +40,8 @@ class StoreProcess:
 
     def start(self) -> None:
         """Start, and wait until it listens."""
-        command = [*AGENT, "fleet", "store", str(self._path), "--bind", self._bind]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment())
+        command = ["fleet", "store", str(self._path), "--bind", self._bind]
+        self.process = AgentProcess[str](command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment())
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
         found = re.search(r"store(://127\.0\.0\.1:\d+)", line)
@@ -68,14 +69,14 @@ class Fleet:
 
     def begin(self) -> None:
         """Let the ward send."""
-        command = [*AGENT, "simulate", "ward", *self._options, "--endpoint", self._endpoint, "--wait"]
-        self._ward = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=REPOSITORY, env=environment(**KEPT))
+        command = ["simulate", "ward", *self._options, "--endpoint", self._endpoint, "--wait"]
+        self._ward = AgentProcess[bytes](command, stderr=subprocess.DEVNULL, cwd=REPOSITORY, env=environment(**KEPT))
 
     def start(self, name: str, store: str) -> None:
         """Start a monitor that tells a store."""
-        command = [*AGENT, "monitor", "--endpoint", self._endpoint, "--json", "--until-end"]
+        command = ["monitor", "--endpoint", self._endpoint, "--json", "--until-end"]
         with (self._folder / name).open("w") as out:
-            self.monitors[name] = subprocess.Popen(
+            self.monitors[name] = AgentProcess[str](
                 [*command, "--publish", store, "--replica", name],
                 stdout=out,
                 stderr=subprocess.STDOUT,
