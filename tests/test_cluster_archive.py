@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from support.ray_cluster import own_environment, running_cluster
 
 from agent.batch.batch_run import BatchOptions, run_batch
 from agent.batch.result_writer import ResultKinds
@@ -36,11 +36,6 @@ SOURCES = ("208", "119", "200", "207", "100", "222")
 """Records with alarms, whose lines must come in the same order everywhere."""
 
 
-def environment() -> dict[str, str]:
-    """The environment of a process, without settings of whoever runs the tests."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
-
-
 @pytest.fixture(scope="module")
 def records() -> Iterator[Path]:
     """A folder of short records."""
@@ -55,33 +50,9 @@ def records() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
-    """An environment in which RAY_ADDRESS is that of a cluster of two CPUs, which ends with the tests."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tempfile.mkdtemp(prefix="ecg-test-ray-", dir="/tmp")
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-    start = ["start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--block"]
-    patient = '--system-config={"health_check_failure_threshold": 60}'
-    """A machine that is busy with other tests is no dead one."""
-    memory = [patient, f"--object-store-memory={80 * 2**20}", f"--temp-dir={folder}", "--disable-usage-stats"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", *start, *memory]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment() | own, **quiet) as head:  # type: ignore[call-overload]
-        try:
-            until_s = time.monotonic() + LONG_S
-            while not list(Path(folder).glob("session_*/sockets/raylet")):
-                assert head.poll() is None
-                assert time.monotonic() < until_s
-                time.sleep(0.1)
-            yield environment() | own | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-        finally:
-            children = psutil.Process(head.pid).children(recursive=True)
-            head.terminate()
-            _, alive = psutil.wait_procs(children, timeout=20)
-            for process in alive:
-                process.kill()
-    shutil.rmtree(folder, ignore_errors=True)
+    """An environment in which RAY_ADDRESS is that of a cluster of two CPUs."""
+    with running_cluster() as environment:
+        yield environment
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -146,7 +117,7 @@ def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> 
     command = [*AGENT, "analyse", "--cluster", str(records), "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(
         command,
-        env=environment(),
+        env=own_environment(),
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -177,7 +148,7 @@ def test_who_does_not_answer(tmp_path: Path) -> None:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         command = [*AGENT, "analyse", "100", "--out", str(tmp_path), "--cluster", address]
         done = subprocess.run(
-            command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S
+            command, env=own_environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S
         )
     assert (done.returncode, done.stderr.count("\n")) == (6, 1)
     assert f"what listens at {address} does not answer as a Ray cluster does" in done.stderr
@@ -186,7 +157,7 @@ def test_who_does_not_answer(tmp_path: Path) -> None:
 def test_no_ray(tmp_path: Path) -> None:
     """Without Ray a line says how to install it."""
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')\n")
-    own = environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    own = own_environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     command = [*AGENT, "analyse", "100", "--out", str(tmp_path / "out"), "--cluster"]
     done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)

@@ -25,7 +25,7 @@ from agent.training.live_run import (
 from agent.training.sweep_plan import read_sweep_plan
 from agent.training.sweep_run import SweepRun
 from agent.training.sweep_study import SweepStudy
-from agent.training.training_hands import TrainingEnd, TrainingTask
+from agent.training.training_process import TrainingEnd, TrainingTask
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS

@@ -12,7 +12,8 @@ from typing import Any
 from agent.core.config import format_config_toml
 from agent.training.sweep_plan import SweepPlan, read_objective
 from agent.training.sweep_study import SweepStudy, SweepTrial, TrialState
-from agent.training.training_hands import TrainingEnd, TrainingHands, TrainingTask
+from agent.training.training_hands import TrainingHands
+from agent.training.training_process import TrainingEnd, TrainingTask
 from model.errors import RunError, clean_error_text
 from model.files import open_output_file
 

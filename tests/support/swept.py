@@ -9,7 +9,7 @@ from agent.core.config import Config
 from agent.training.sweep_plan import SweepPlan, read_sweep_plan
 from agent.training.sweep_run import SweepRun
 from agent.training.sweep_study import SweepStudy, SweepTrial
-from agent.training.training_hands import TrainingEnd, TrainingTask
+from agent.training.training_process import TrainingEnd, TrainingTask
 from model.records.wfdb_records import CLASSES
 
 SETTINGS = configuration.load_config(None, {})
