@@ -91,18 +91,19 @@ def what_counts(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in paths}
 
 
-def workers_that_train() -> list[psutil.Process]:
-    """Return the processes of clusters that have a training below them."""
+def workers_that_train(folder: Path) -> list[psutil.Process]:
+    """Return the processes of a cluster that have a training below them, started in a folder."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if "--child" in process.cmdline() and "ray::" in "".join(process.parent().cmdline()):
-                found.append(process.parent())
+            parent = process.parent()
+            if "--child" in process.cmdline() and Path(process.cwd()) == folder.resolve() and parent is not None:
+                found.append(parent)
     return found
 
 
 def test_a_sweep_goes_on_elsewhere(cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep that was begun here and goes on in a cluster, where a worker is killed, finds what it finds here alone."""
+    """A sweep that was begun here and goes on in a cluster, where a worker is killed, finds what it does here alone."""
     here, there = tmp_path / "here", tmp_path / "there"
     for trials in (1, 2):
         with monkeypatch.context() as patch:
@@ -123,7 +124,7 @@ def test_a_sweep_goes_on_elsewhere(cluster: dict[str, str], tmp_path: Path, monk
         stderr=subprocess.PIPE,
     ) as process:
         until_s = time.monotonic() + LONG_S
-        while not (workers := workers_that_train()):
+        while not (workers := workers_that_train(there)):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until_s
             time.sleep(0.05)

@@ -107,6 +107,10 @@ def start_live_training(
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="Borrow rhythms from these beat annotations, which need no signal."),
     ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep what is learnt here, for other trainings that learn the same."),
+    ] = None,
     sweep: SweepOption = None,
     jobs: SweepJobsOption = None,
     cluster: SweepClusterOption = None,
@@ -118,7 +122,7 @@ def start_live_training(
     _follow_parent(child)
     settings = configuration.override_config(configuration.load_config(config), "train", seed=seed, device=device)
     if sweep is not None:
-        others = {"--name": name, "--fold": fold}
+        others = {"--name": name, "--fold": fold, "--candidates": candidates}
         folders = {"--records": records or (), "--rhythms": rhythms or ()}
         _run_sweep("train-live", sweep, settings, run, choose_work_place(jobs, cluster), others, folders)
         return
@@ -128,7 +132,7 @@ def start_live_training(
     sources = LiveSources(tuple(records or ()), tuple(rhythms or ()))
     name = name or "live"
     folder = run or Path("runs") / name
-    show_live_training(settings, folder, name, _command_line(), fold, sources)
+    show_live_training(settings, folder, name, _command_line(), fold, sources, candidates)
 
 
 def compare_transfer(

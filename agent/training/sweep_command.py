@@ -1,5 +1,6 @@
 """`--sweep FILE` of `ecg-agent train` and `train-live` on the terminal: a bar, a line for each trial, a table."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from agent.training.sweep_results import (
     rank_trials,
     write_trials_csv,
 )
-from agent.training.sweep_run import SweepRun
+from agent.training.sweep_run import CANDIDATES_NAME, SweepRun
 from agent.training.sweep_study import STUDY_NAME, SweepStudy, SweepTrial
 from agent.training.training_hands import open_trainings
 from model import device
@@ -72,6 +73,7 @@ def show_sweep(plan: SweepPlan, options: SweepOptions) -> Table:
             progress.console.print(describe_trial(trial, plan.head.objective), markup=False)
 
         SweepRun(plan, study, options.folder, hands, show_trial).run()
+    shutil.rmtree(options.folder / CANDIDATES_NAME, ignore_errors=True)
     return _show_results(plan, study, options.folder, console)
 
 

@@ -18,6 +18,8 @@ from model.errors import RunError, clean_error_text
 from model.files import open_output_file
 
 SETTINGS_NAME = "settings.toml"
+CANDIDATES_NAME = "candidates"
+"""The folder of what the trials of a live sweep have in common, until it has ended."""
 OnTrial = Callable[[SweepTrial], object]
 """Is told each trial that has ended."""
 
@@ -87,7 +89,8 @@ class SweepRun:
             file.write(format_config_toml(config, self._plan.sections()).encode())
         run = fold_folder(self._folder, trial.number, fold)
         named = ("--config", str(folder / SETTINGS_NAME), "--run", str(run), "--name", self._plan.head.name)
-        arguments = (self._plan.command, *named, "--fold", str(fold), *self._plan.arguments)
+        common = ("--candidates", str(self._folder / CANDIDATES_NAME)) if self._plan.command == "train-live" else ()
+        arguments = (self._plan.command, *named, "--fold", str(fold), *common, *self._plan.arguments)
         return TrainingTask(trial.number, arguments, run.with_suffix(".log"), run / "report.json")
 
 
