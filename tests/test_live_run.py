@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors
 import torch
+from support.swept import CommandHands
 from typer.testing import CliRunner
 
 from agent.cli.app import app
@@ -27,7 +28,6 @@ from agent.training.live_run import (
 from agent.training.sweep_plan import read_sweep_plan
 from agent.training.sweep_run import SweepRun
 from agent.training.sweep_study import SweepStudy
-from agent.training.training_process import TrainingEnd, TrainingTask
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
@@ -314,11 +314,11 @@ def test_a_sweep(asked: Asked, command: Callable[..., Ended], tmp_path: Path) ->
     folder.mkdir(parents=True)
     study = SweepStudy(plan, folder)
     asked.clear()
-    SweepRun(plan, study, folder, CommandHands(command), lambda _: None).run()
+    SweepRun(plan, study, folder, CommandHands(lambda words: str(command(*words[1:])[1] or "")), lambda _: None).run()
     trials = study.trials()
     assert [(trial.state, trial.reason) for trial in trials] == [("done", "")] * 2
-    first = [*(("208", kind, 0) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 0)]
-    assert asked == [*first, ("119", UNCHANGED_VARIANT, 0)]
+    first = [*(("208", kind, 4) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 4)]
+    assert asked == [*first, ("119", UNCHANGED_VARIANT, 4)]
     reports = [json.loads(path.read_text()) for path in sorted(folder.glob("trial-*/fold-1/report.json"))]
     for trial, report in zip(trials, reports, strict=True):
         assert report["training"]["learning_rate"] == trial.settings["learning_rate"]
@@ -372,23 +372,3 @@ def test_what_candidates_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(kept_candidates, "SOURCES", tmp_path)
     found.append(fingerprint_candidates(SETTINGS, sources))
     assert len({same, *found}) == 9
-
-
-class CommandHands:
-    """Hands that run each training in this process."""
-
-    def __init__(self, command: Callable[..., Ended]) -> None:
-        self._command = command
-        self._ends: list[TrainingEnd] = []
-
-    def has_room(self) -> bool:
-        return not self._ends
-
-    def submit(self, task: TrainingTask) -> None:
-        name, *words = task.arguments
-        assert name == "train-live"
-        self._ends.append(TrainingEnd(task, str(self._command(*words)[1] or "")))
-
-    def wait(self) -> list[TrainingEnd]:
-        ends, self._ends = self._ends, []
-        return ends

@@ -57,7 +57,7 @@ def take_candidates(
         return make()
     path = folder / f"{fingerprint_candidates(config, sources)}.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        with path.open("rb") as read, np.load(read, allow_pickle=False) as kept:
             return LearntCandidates(kept["inputs"], kept["labels"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # there are none yet, or a broken file
         pass

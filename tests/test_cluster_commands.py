@@ -1,8 +1,9 @@
-"""ecg-agent analyse and evaluate on a Ray cluster: the same bytes, also where a worker is killed, and nothing left."""
+"""Commands on a Ray cluster: the same bytes as without, also where a worker is killed, and nothing left."""
 
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -10,18 +11,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from support.ray_cluster import own_environment, running_cluster
+from support.swept import CommandHands
+from typer.testing import CliRunner
 
 from agent.batch.batch_run import BatchOptions, run_batch
 from agent.batch.result_writer import ResultKinds
+from agent.cli.app import app
 from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
+from agent.training import sweep_command
 from model.formats.signal_file import SignalFileOptions
 from model.records.wfdb_records import open_record, read_record_samples
 
@@ -34,6 +39,32 @@ AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 240.0
 SOURCES = ("208", "119", "200", "207", "100", "222")
 """Records with alarms, whose lines must come in the same order everywhere."""
+TINY = """
+[train]
+threads = 1
+protocol = "inter-patient"
+recipe = "tiny"
+[recipe.tiny]
+epochs = 1
+batch = 512
+channels = [4]
+dense = 4
+drop_normal = 72000
+"""
+SWEEP = """
+[sweep]
+name = "rates"
+trials = {trials}
+objective = "macro F1"
+folds = [1]
+[space]
+learning_rate = {{ low = 1e-3, high = 1e-2, log = true }}
+"""
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process, without settings of whoever runs the tests."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +81,33 @@ def records() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
-    """An environment in which RAY_ADDRESS is that of a cluster of two CPUs."""
-    with running_cluster() as environment:
-        yield environment
+    """An environment in which RAY_ADDRESS is that of a cluster of two CPUs, which ends with the tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="ecg-test-ray-", dir="/tmp")
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    start = ["start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--block"]
+    patient = '--system-config={"health_check_failure_threshold": 60}'
+    """A machine that is busy with other tests is no dead one."""
+    memory = [patient, f"--object-store-memory={80 * 2**20}", f"--temp-dir={folder}", "--disable-usage-stats"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", *start, *memory]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment() | own, **quiet) as head:  # type: ignore[call-overload]
+        try:
+            until_s = time.monotonic() + LONG_S
+            while not list(Path(folder).glob("session_*/sockets/raylet")):
+                assert head.poll() is None
+                assert time.monotonic() < until_s
+                time.sleep(0.1)
+            yield environment() | own | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        finally:
+            children = psutil.Process(head.pid).children(recursive=True)
+            head.terminate()
+            _, alive = psutil.wait_procs(children, timeout=20)
+            for process in alive:
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -110,6 +165,80 @@ def test_evaluation(cluster: dict[str, str], tmp_path: Path) -> None:
     assert one["records"] == two["records"]
 
 
+def words_of_sweep(folder: Path, trials: int) -> list[str]:
+    """Return the command of a sweep of so many trials, whose files are in `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "tiny.toml").write_text(TINY)
+    (folder / "sweep.toml").write_text(SWEEP.format(trials=trials))
+    return ["train", "--config", "tiny.toml", "--sweep", "sweep.toml", "--device", "cpu"]
+
+
+def what_counts(folder: Path) -> dict[str, bytes]:
+    """Return the table of a sweep, and the reports, settings and nets of its trials."""
+    run = folder / "runs" / "rates"
+    paths = [*run.glob("trials.csv"), *run.glob("trial-*/*.toml"), *run.glob("trial-*/fold-1/report.json")]
+    paths += [*run.glob("trial-*/fold-1/rates.safetensors")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in paths}
+
+
+def workers_that_train(folder: Path) -> list[psutil.Process]:
+    """Return the processes of a cluster that have a training below them, started in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            parent = process.parent()
+            if "--child" in process.cmdline() and Path(process.cwd()) == folder.resolve() and parent is not None:
+                found.append(parent)
+    return found
+
+
+def trained(words: Sequence[str]) -> str:
+    """Train by a command in this process, and return what was wrong."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ecg-agent", *words])
+        return str(CliRunner().invoke(app, words).exception or "")
+
+
+def test_a_sweep_goes_on_elsewhere(cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that was begun here and goes on in a cluster, where a worker is killed, finds what it does here alone."""
+    pytest.importorskip("optuna", reason="Optuna is an extra of this package (sweep)")
+    begun, here, there = tmp_path / "begun", tmp_path / "here", tmp_path / "there"
+    for folder, trials in ((begun, 1), (here, 2)):
+        with monkeypatch.context() as patch:
+            words = words_of_sweep(folder, trials)
+            patch.chdir(folder)
+            patch.setattr(sweep_command, "open_trainings", lambda *_: nullcontext(CommandHands(trained)))
+            ran = CliRunner().invoke(app, words)
+            assert ran.exit_code == 0, ran.output
+        if folder == begun:
+            for copy in (here, there):
+                shutil.copytree(begun, copy)
+    words = [*words_of_sweep(there, 2), "--cluster", cluster["RAY_ADDRESS"], "--jobs", "1"]
+    own = cluster | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", *words],
+        cwd=there,
+        env=own,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        until_s = time.monotonic() + LONG_S
+        while not (workers := workers_that_train(there)):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        (training,) = workers[0].children()
+        workers[0].kill()
+        printed, errors = process.communicate(timeout=LONG_S)
+    assert (process.returncode, errors) == (0, "")
+    assert not psutil.wait_procs([training], timeout=10)[1]
+    assert "continues: 1 of 2 trials are there already" in printed
+    assert what_counts(there) == what_counts(here)
+    assert len(what_counts(here)) == 7
+    assert not [path for path in (there / "runs" / "rates").iterdir() if path.name.startswith(".")]
+
+
 def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> None:
     """Ray that was started here ends with Ctrl-C, and leaves neither processes nor files nor words."""
     out = tmp_path / "out"
@@ -117,7 +246,7 @@ def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> 
     command = [*AGENT, "analyse", "--cluster", str(records), "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(
         command,
-        env=own_environment(),
+        env=environment(),
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -148,7 +277,7 @@ def test_who_does_not_answer(tmp_path: Path) -> None:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         command = [*AGENT, "analyse", "100", "--out", str(tmp_path), "--cluster", address]
         done = subprocess.run(
-            command, env=own_environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S
+            command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S
         )
     assert (done.returncode, done.stderr.count("\n")) == (6, 1)
     assert f"what listens at {address} does not answer as a Ray cluster does" in done.stderr
@@ -157,7 +286,7 @@ def test_who_does_not_answer(tmp_path: Path) -> None:
 def test_no_ray(tmp_path: Path) -> None:
     """Without Ray a line says how to install it."""
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')\n")
-    own = own_environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    own = environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     command = [*AGENT, "analyse", "100", "--out", str(tmp_path / "out"), "--cluster"]
     done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
