@@ -163,9 +163,10 @@ def test_the_test_side_is_not_read(killed: tuple[Path, dict[str, int], str]) -> 
 def test_a_finished_sweep_trains_nothing(
     killed: tuple[Path, dict[str, int], str], command: Callable[..., Result]
 ) -> None:
-    """Once more it prints the same table at once; a changed file is one line and exit code 10."""
+    """Once more it prints the same table at once, and asks no cluster; a changed file is one line and exit code 10."""
     folder, _, printed = killed
-    again = command("train", "--config", str(folder / "tiny.toml"), "--sweep", str(folder / "sweep.toml"), at=folder)
+    files = ("--config", str(folder / "tiny.toml"), "--sweep", str(folder / "sweep.toml"))
+    again = command("train", *files, "--cluster", "127.0.0.1:9", at=folder)
     assert again.exit_code == 0
     assert "continues: 2 of 2 trials are there already" in again.stdout
     assert again.stdout[again.stdout.index("trial macro F1") :] == printed[printed.index("trial macro F1") :]
@@ -201,7 +202,7 @@ def test_options_that_do_not_go_together(
 
 
 def test_a_cluster_has_cpus(tmp_path: Path, command: Callable[..., Result]) -> None:
-    """A device that hosts may not have, and an address that is none, are refused in one line; nothing is left."""
+    """A device that hosts may not have, and an address that is none, are refused in one line."""
     (tmp_path / "sweep.toml").write_text(SWEEP)
     words = ("train", "--sweep", "sweep.toml", "--cluster")
     assert "leave --device cuda out" in str(command(*words, "auto", "--device", "cuda", at=tmp_path).exception)

@@ -56,12 +56,13 @@ def show_sweep(plan: SweepPlan, options: SweepOptions) -> Table:
     _reserve_folder(options.folder)
     console = Console(soft_wrap=True)
     study = SweepStudy(plan, options.folder)
+    ended = sum(trial.state != "open" for trial in study.trials())
+    place = options.place if ended < plan.head.trials else WorkPlace(1)  # nothing is left to do elsewhere
     with (
         _explain_end(options.command),
-        open_trainings(options.place, plan.head.trials, options.folder, files) as hands,
+        open_trainings(place, plan.head.trials, options.folder, files) as hands,
         _sweep_progress(console) as progress,
     ):
-        ended = sum(trial.state != "open" for trial in study.trials())
         console.print(f"{plan.command} {plan.head.name}, {plan.head.objective} of {describe_folds(plan)}")
         console.print(f"the test side is left alone; in {options.folder}")
         if ended:
