@@ -26,7 +26,7 @@ OTHER = {"a": "b", "b": "a"}
 
 
 def start_fleet(fleet: Fleet, plain: str, store: str) -> str:
-    """Start three monitors; return which of the two that share a store speaks for most beds, once both listen to all."""
+    """Start three monitors; return which of the two that share a store speaks for most beds, once both hear all."""
     fleet.start("plain", plain)
     for name in OTHER:
         fleet.start(name, store)

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import safetensors
 import torch
+from support.swept import CommandHands
 from typer.testing import CliRunner
 
 from agent.cli.app import app
 from agent.core import config as configuration
-from agent.training import live_run
+from agent.training import kept_candidates, live_run
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
+from agent.training.kept_candidates import CandidateSources, fingerprint_candidates
 from agent.training.live_run import (
     LiveSources,
     count_candidates,
@@ -25,7 +28,6 @@ from agent.training.live_run import (
 from agent.training.sweep_plan import read_sweep_plan
 from agent.training.sweep_run import SweepRun
 from agent.training.sweep_study import SweepStudy
-from agent.training.training_hands import TrainingEnd, TrainingTask
 from model.beats import dataset
 from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
@@ -60,7 +62,7 @@ SECONDS = 150
 SWEEP = """
 [sweep]
 name = "rates"
-trials = 1
+trials = 2
 objective = "macro F1"
 folds = [1]
 [space]
@@ -143,7 +145,7 @@ def test_the_hash_is_that_of_the_test_side(finished: tuple[Path, Asked]) -> None
     training = checkpoint.load_checkpoint(finished[0] / "live.safetensors", CPU)[1].training
     test = build_candidates([short(name) for name in ("233", "200")], SIGNAL)
     assert dataset.digest_arrays(test.inputs, test.labels) == training["test_sha256"]
-    assert count_candidates([test]) == training["test_beats"]
+    assert count_candidates(test.labels) == training["test_beats"]
 
 
 def test_sides(finished: tuple[Path, Asked]) -> None:
@@ -246,7 +248,7 @@ def test_unscored_candidates_are_left_out() -> None:
     made = build_candidates([short("208")], SIGNAL)
     made = LabelledCandidates(made.inputs[:200], np.zeros(200, np.int64), made.records[:200], made.cuts[:200])
     made.labels[:50], made.labels[50:80] = UNSCORED_LABEL, NO_BEAT
-    assert count_candidates([made]) == {"N": 120, "S": 0, "V": 0, "F": 0, "Q": 0, "no beat": 30}
+    assert count_candidates(made.labels) == {"N": 120, "S": 0, "V": 0, "F": 0, "Q": 0, "no beat": 30}
     outcomes = predict_context_outcomes(net, made.inputs, CPU)
     said = settle_candidates(outcomes, made)
     judged = ~np.isnan(said[80:, 0])
@@ -312,31 +314,61 @@ def test_a_sweep(asked: Asked, command: Callable[..., Ended], tmp_path: Path) ->
     folder.mkdir(parents=True)
     study = SweepStudy(plan, folder)
     asked.clear()
-    SweepRun(plan, study, folder, CommandHands(command), lambda _: None).run()
-    (trial,) = study.trials()
-    assert (trial.state, trial.reason) == ("done", "")
-    assert {name for name, _, _ in asked} == {"208", "119"}
-    report = json.loads((folder / "trial-0000" / "fold-1" / "report.json").read_text())
-    assert report["training"]["learning_rate"] == trial.settings["learning_rate"]
-    assert report["training"]["fold"] == 1
-    assert trial.folds == {1: report["test"]["macro_f1"]}
+    SweepRun(plan, study, folder, CommandHands(lambda words: str(command(*words[1:])[1] or "")), lambda _: None).run()
+    trials = study.trials()
+    assert [(trial.state, trial.reason) for trial in trials] == [("done", "")] * 2
+    first = [*(("208", kind, 4) for kind in VIEWS), ("119", UNCHANGED_VARIANT, 4)]
+    assert asked == [*first, ("119", UNCHANGED_VARIANT, 4)]
+    reports = [json.loads(path.read_text()) for path in sorted(folder.glob("trial-*/fold-1/report.json"))]
+    for trial, report in zip(trials, reports, strict=True):
+        assert report["training"]["learning_rate"] == trial.settings["learning_rate"]
+        assert report["training"]["fold"] == 1
+        assert trial.folds == {1: report["test"]["macro_f1"]}
+    assert reports[0]["training"]["train_sha256"] == reports[1]["training"]["train_sha256"]
 
 
-class CommandHands:
-    """Hands that run each training in this process."""
+def test_candidates_are_kept(asked: Asked, tmp_path: Path) -> None:
+    """A training that takes what another one has kept is the same to the byte; a broken file is made again."""
+    kept = tmp_path / "kept"
+    for run, streams in (("first", 3), ("second", 1), ("third", 3)):
+        asked.clear()
+        show_live_training(SETTINGS, tmp_path / run, "live", "ecg-agent train-live", 1, kept=kept)
+        assert len(asked) == streams
+        (path,) = kept.iterdir()
+        if run == "second":
+            path.write_bytes(path.read_bytes()[:-300])
+    nets = {(tmp_path / run / "live.safetensors").read_bytes() for run in ("first", "second", "third")}
+    assert len(nets) == 1
 
-    def __init__(self, command: Callable[..., Ended]) -> None:
-        self._command = command
-        self._ends: list[TrainingEnd] = []
 
-    def has_room(self) -> bool:
-        return not self._ends
-
-    def submit(self, task: TrainingTask) -> None:
-        name, *words = task.arguments
-        assert name == "train-live"
-        self._ends.append(TrainingEnd(task, str(self._command(*words)[1] or "")))
-
-    def wait(self) -> list[TrainingEnd]:
-        ends, self._ends = self._ends, []
-        return ends
+def test_what_candidates_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept candidates are those of the same code, settings, views, signals and annotations, however they are learnt."""
+    for ending in ("hea", "atr"):
+        shutil.copy(DATABASE / "mitdb" / f"208.{ending}", tmp_path / f"208.{ending}")
+    for path in (DATABASE / "mitdb").glob("208*.flac"):
+        shutil.copy(path, tmp_path)
+    sources = CandidateSources([(UNCHANGED_VARIANT, (str(tmp_path / "208"),))], ())
+    same = fingerprint_candidates(SETTINGS, sources)
+    assert fingerprint_candidates(replace(SETTINGS, live=replace(SETTINGS.live, epochs=7, noise=0.5)), sources) == same
+    others = [
+        (replace(SETTINGS, train=replace(SETTINGS.train, seed=5)), sources),
+        (replace(SETTINGS, live=replace(SETTINGS.live, kept_normal=0.5)), sources),
+        (replace(SETTINGS, signal=replace(SIGNAL, flat_ms=SIGNAL.flat_ms + 1)), sources),
+        (SETTINGS, CandidateSources([(VIEWS[1], (str(tmp_path / "208"),))], ())),
+        (SETTINGS, CandidateSources(sources.views, ("208",))),
+    ]
+    found = [fingerprint_candidates(*of) for of in others]
+    notes = (tmp_path / "208.atr").read_bytes()
+    (tmp_path / "208.atr").write_bytes(notes[:8] + bytes([notes[8] ^ 1]) + notes[9:])
+    found.append(fingerprint_candidates(SETTINGS, sources))
+    (tmp_path / "208.atr").write_bytes(notes)
+    header = (tmp_path / "208.hea").read_text()
+    (tmp_path / "208.hea").write_text(header.replace("200", "201"))
+    found.append(fingerprint_candidates(SETTINGS, sources))
+    (tmp_path / "208.hea").write_text(header)
+    assert fingerprint_candidates(SETTINGS, sources) == same
+    for package in ("agent", "model"):
+        (tmp_path / package).mkdir()
+    monkeypatch.setattr(kept_candidates, "SOURCES", tmp_path)
+    found.append(fingerprint_candidates(SETTINGS, sources))
+    assert len({same, *found}) == 9

@@ -20,7 +20,7 @@ from agent.training.sweep_results import (
     write_trials_csv,
 )
 from agent.training.sweep_study import SweepStudy, SweepTrial
-from agent.training.training_hands import describe_failure, training_environment
+from agent.training.training_process import describe_failure, training_environment
 from model.errors import ConfigError, RunError
 
 pytest.importorskip("optuna")
@@ -332,6 +332,8 @@ def test_why_a_training_failed(tmp_path: Path, code: int, said: str, reason: str
 
 
 def test_the_environment_of_a_training() -> None:
-    """Settings are all in the file of the trial: no variable changes them; the cache stays."""
+    """Settings are all in the file of the trial: no variable changes them; the cache stays. Ray's threads do not."""
     environment = {"PATH": "/bin", "ECG_AGENT_CACHE": "/c", "ECG_AGENT_CONFIG": "/x", "ECG_AGENT_TRAIN_SEED": "3"}
-    assert training_environment(environment) == {"PATH": "/bin", "ECG_AGENT_CACHE": "/c"}
+    rayed = environment | {"OMP_NUM_THREADS": "1"}
+    assert training_environment(rayed, None) == {"PATH": "/bin", "ECG_AGENT_CACHE": "/c"}
+    assert training_environment(rayed, "4")["OMP_NUM_THREADS"] == "4"

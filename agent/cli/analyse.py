@@ -1,6 +1,5 @@
 """The command analyse: a progress bar while it runs, then a table, or JSON."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from agent.cli.options import (
     WeightsOption,
     load_net_config,
 )
+from agent.cli.stop_signals import interrupt_on_sigterm
 from agent.cli.work_place import choose_work_place
 from agent.core.config import Config
 from model.errors import ConfigError, RecordError
@@ -88,8 +88,7 @@ def _run_and_show(config: Config, options: "BatchOptions", json: bool) -> None:
     from agent.batch.batch_summary import batch_to_json, build_batch_table, list_remarks
     from agent.cli.tables import print_table
 
-    interrupt = signal.getsignal(signal.SIGINT)  # a shell that starts us in the background has it ignored
-    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
+    interrupt_on_sigterm()
     with _batch_progress() as on_progress:
         outcomes = run_batch(config, options, on_progress)
     failed = [outcome for outcome in outcomes if outcome.summary is None]

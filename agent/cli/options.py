@@ -102,7 +102,23 @@ SweepOption = Annotated[
     typer.Option(metavar="FILE", help="Try many settings, as this file says, on folds of the training side."),
 ]
 SweepJobsOption = Annotated[
-    int, typer.Option(metavar="NUMBER", help="Trainings at once, with --sweep.", min=1, max=256)
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Trainings at once, with --sweep.",
+        min=1,
+        max=256,
+        show_default="1, with --cluster one for each CPU",
+    ),
+]
+SweepClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Train on a Ray cluster, with --sweep: at HOST:PORT, auto for that of this machine, or one started here.",
+        show_default=False,
+        autocompletion=complete_from("auto", "local"),
+    ),
 ]
 AlarmsOption = Annotated[
     bool, typer.Option("--alarms", help="Score the alarms instead of the beats, by rhythm and episode.")

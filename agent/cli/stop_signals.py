@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a flag that the loops read, so that everything ends in order."""
+"""Signals that end a command, so that everything ends in order."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class StopFlag:
-    """Within its context these signals only set a flag; call it to read the flag."""
+    """Within its context Ctrl-C, SIGTERM and SIGHUP only set a flag, which loops read by calling it."""
 
     def __init__(self) -> None:
         self._stopped = False
@@ -28,3 +28,9 @@ class StopFlag:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopped = True
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM do what Ctrl-C does, for what a command has begun to end with it."""
+    interrupt = signal.getsignal(signal.SIGINT)  # a shell that starts us in the background has it ignored
+    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)

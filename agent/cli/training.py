@@ -2,16 +2,29 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from agent.cli.completion import complete_from, complete_recipe, complete_weights
-from agent.cli.options import ChildOption, ConfigFileOption, DeviceOption, SeedOption, SweepJobsOption, SweepOption
+from agent.cli.options import (
+    ChildOption,
+    ConfigFileOption,
+    DeviceOption,
+    SeedOption,
+    SweepClusterOption,
+    SweepJobsOption,
+    SweepOption,
+)
+from agent.cli.stop_signals import interrupt_on_sigterm
+from agent.cli.work_place import CLUSTER, choose_work_place
 from agent.core import config as configuration
 from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agent.cluster.open_hands import WorkPlace
 
 
 def start_training(
@@ -48,7 +61,8 @@ def start_training(
         bool, typer.Option("--tensorboard", help="Write logs for TensorBoard into the run folder.")
     ] = False,
     sweep: SweepOption = None,
-    jobs: SweepJobsOption = 1,
+    jobs: SweepJobsOption = None,
+    cluster: SweepClusterOption = None,
     device: DeviceOption = None,
     config: ConfigFileOption = None,
     child: ChildOption = False,
@@ -61,9 +75,10 @@ def start_training(
     )
     settings = configuration.override_config(settings, f"recipe.{settings.train.recipe}", epochs=epochs)
     if sweep is not None:
-        _run_sweep("train", sweep, settings, run, jobs, {"--name": name, "--fold": fold, "--tensorboard": tensorboard})
+        others = {"--name": name, "--fold": fold, "--tensorboard": tensorboard}
+        _run_sweep("train", sweep, settings, run, choose_work_place(jobs, cluster), others)
         return
-    _check_jobs(jobs)
+    _refuse_places(jobs, cluster)
     from agent.training.report_run import TrainingOptions, show_training
 
     chosen = settings.train
@@ -92,8 +107,13 @@ def start_live_training(
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="Borrow rhythms from these beat annotations, which need no signal."),
     ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep what is learnt here, for other trainings that learn the same."),
+    ] = None,
     sweep: SweepOption = None,
-    jobs: SweepJobsOption = 1,
+    jobs: SweepJobsOption = None,
+    cluster: SweepClusterOption = None,
     device: DeviceOption = None,
     config: ConfigFileOption = None,
     child: ChildOption = False,
@@ -102,19 +122,17 @@ def start_live_training(
     _follow_parent(child)
     settings = configuration.override_config(configuration.load_config(config), "train", seed=seed, device=device)
     if sweep is not None:
-        folders = [("--records", folder) for folder in records or ()] + [
-            ("--rhythms", folder) for folder in rhythms or ()
-        ]
-        arguments = tuple(word for option, folder in folders for word in (option, str(folder)))
-        _run_sweep("train-live", sweep, settings, run, jobs, {"--name": name, "--fold": fold}, arguments)
+        others = {"--name": name, "--fold": fold, "--candidates": candidates}
+        folders = {"--records": records or (), "--rhythms": rhythms or ()}
+        _run_sweep("train-live", sweep, settings, run, choose_work_place(jobs, cluster), others, folders)
         return
-    _check_jobs(jobs)
+    _refuse_places(jobs, cluster)
     from agent.training.live_run import LiveSources, show_live_training
 
     sources = LiveSources(tuple(records or ()), tuple(rhythms or ()))
     name = name or "live"
     folder = run or Path("runs") / name
-    show_live_training(settings, folder, name, _command_line(), fold, sources)
+    show_live_training(settings, folder, name, _command_line(), fold, sources, candidates)
 
 
 def compare_transfer(
@@ -146,34 +164,41 @@ def _run_sweep(
     file: Path,
     settings: configuration.Config,
     run: Path | None,
-    jobs: int,
+    place: "WorkPlace",
     others: Mapping[str, object],
-    arguments: tuple[str, ...] = (),
+    folders: Mapping[str, Sequence[Path]] = {},  # it cannot change
 ) -> None:
     """Run a sweep and print its table. Raises ConfigError for one of the `others`, options that a sweep has no use for.
 
-    `arguments` go to each of its trainings.
+    `folders` of records, by option, go to each of its trainings.
     """
     if given := [option for option, value in others.items() if value not in (None, False)]:
         raise ConfigError(f"{given[0]} does not go with --sweep: the sweep file names folds and runs")
     from agent.cli.tables import print_table
+    from agent.cluster.open_hands import configure_place
     from agent.training.sweep_command import SweepOptions, show_sweep
     from agent.training.sweep_plan import read_sweep_plan
 
-    plan = read_sweep_plan(file, command, settings, arguments)
+    given_folders = [(option, folder) for option, listed in folders.items() for folder in listed]
+    arguments = tuple(word for option, folder in given_folders for word in (option, str(folder)))
+    plan = read_sweep_plan(file, command, configure_place(settings, place, "train"), arguments)
     folder = run or Path("runs") / plan.head.name
-    print_table(show_sweep(plan, SweepOptions(folder, _command_line(), jobs)))
+    records = tuple(of for _, of in given_folders)
+    interrupt_on_sigterm()
+    print_table(show_sweep(plan, SweepOptions(folder, _command_line(), place, records)))
 
 
-def _check_jobs(jobs: int) -> None:
-    if jobs > 1:
-        raise ConfigError("--jobs goes with --sweep: one training is one process")
+def _refuse_places(jobs: int | None, cluster: str | None) -> None:
+    """Raise ConfigError if one training is to be done in several places."""
+    if (jobs or 1) > 1 or cluster is not None:
+        option = CLUSTER if cluster is not None else "--jobs"
+        raise ConfigError(f"{option} goes with --sweep: one training is one process")
 
 
 def _follow_parent(child: bool) -> None:
     """Let a training of a sweep end with the sweep."""
     if child:
-        from agent.training.training_hands import end_with_input
+        from agent.training.training_process import end_with_input
 
         end_with_input()
 

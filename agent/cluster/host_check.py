@@ -15,7 +15,7 @@ class HostNeeds:
     """What every host must have: this version, weights with this SHA-256 (none if ""), and in sight of it paths.
 
     `cwd`: the folder from which the command was started. `token`: a file in the folder of results, which only this
-    command has made. `files`: some of the recordings.
+    command has made, `out_option`: the option that chooses that folder. `files`: some of the recordings.
     """
 
     version: str
@@ -24,6 +24,7 @@ class HostNeeds:
     cwd: str
     token: str
     files: tuple[str, ...]
+    out_option: str = "--out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def _missing_here(needs: HostNeeds) -> tuple[str, int]:
         return f"it has no folder {needs.cwd}: start the command in one that all hosts share", 4
     os.chdir(needs.cwd)
     if not Path(needs.token).exists():
-        return f"it does not see the folder of results {Path(needs.token).parent}: choose a shared one (--out)", 10
+        folder = Path(needs.token).parent
+        return f"it does not see the folder of results {folder}: choose a shared one ({needs.out_option})", 10
     if unseen := [path for path in needs.files if not os.access(path, os.R_OK)]:
         return f"it cannot read {unseen[0]}: keep recordings on a file system that all hosts share", 4
     return _missing_weights(needs) if needs.weights else ("", 0)

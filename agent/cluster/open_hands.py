@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from agent.cluster.groups import Found, GroupWork, Hands, Item
 from agent.cluster.host_check import HostNeeds
@@ -32,25 +33,31 @@ class WorkPlace:
 
 @dataclass(frozen=True, slots=True)
 class SharedThings:
-    """What all hosts of a cluster must see: the folder of results, weights (with their SHA-256, none if ""), files."""
+    """What all hosts of a cluster must see: the folder of results, weights (with their SHA-256, none if ""), files.
+
+    `out_option` is the option that chooses the folder.
+    """
 
     out: Path
     weights: str
     weights_sha256: str
     files: Sequence[str]
+    out_option: str = "--out"
 
 
-def configure_place(config: Config, place: WorkPlace) -> Config:
+def configure_place(config: Config, place: WorkPlace, section: Literal["monitor", "train"] = "monitor") -> Config:
     """Return the settings of work at a place: in a cluster the net runs on CPUs, for all hosts to find the same.
+
+    `section` has the device of the net.
 
     Raises ConfigError if another device is wanted there.
     """
-    device = config.monitor.device
+    device = config.train.device if section == "train" else config.monitor.device
     if place.address is None or device == "cpu":
         return config
     if device != "auto":
         raise ConfigError(f"a cluster has only CPUs in common: leave --device {device} out, or --cluster")
-    return override_config(config, "monitor", device="cpu")
+    return override_config(config, section, device="cpu")
 
 
 @contextmanager
@@ -87,14 +94,13 @@ def _open_ray_hands(
     work: GroupWork[Item, Found], place: WorkPlace, shared: SharedThings
 ) -> Iterator[Hands[Item, Found]]:
     assert place.address is not None
-    with open_ray(place.address, place.jobs or None) as ray, _folder_token(shared.out) as token:
+    with open_ray(place.address, place.jobs or None) as ray, _folder_token(shared) as token:
         from agent.cluster.ray_hands import RayHands
 
         files = list(shared.files)
         samples = tuple(files[at] for at in sorted({0, len(files) // 2, len(files) - 1}) if files)[:MOST_SAMPLES]
-        needs = HostNeeds(
-            version("ecg-agent"), shared.weights, shared.weights_sha256, str(Path.cwd()), str(token), samples
-        )
+        weights = (shared.weights, shared.weights_sha256)
+        needs = HostNeeds(version("ecg-agent"), *weights, str(Path.cwd()), str(token), samples, shared.out_option)
         hands: RayHands[Item, Found] = RayHands(ray, work, needs, place.jobs or None, place.say)
         try:
             yield hands
@@ -103,14 +109,16 @@ def _open_ray_hands(
 
 
 @contextmanager
-def _folder_token(folder: Path) -> Iterator[Path]:
+def _folder_token(shared: SharedThings) -> Iterator[Path]:
     """Make a file in the folder of results by which a host knows that it is the same folder; delete it at the end."""
-    token = folder.absolute() / f"{TOKEN_PREFIX}{secrets.token_hex(8)}"
+    token = shared.out.absolute() / f"{TOKEN_PREFIX}{secrets.token_hex(8)}"
     try:
         token.touch(exist_ok=False)
     except OSError as error:
         reason = error.strerror or error
-        raise RunError(f"cannot write results to {folder}: {reason}; choose another folder (--out)") from error
+        raise RunError(
+            f"cannot write results to {shared.out}: {reason}; choose another folder ({shared.out_option})"
+        ) from error
     try:
         yield token
     finally:

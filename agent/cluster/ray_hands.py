@@ -81,8 +81,8 @@ class RayHands(Generic[Item, Found]):
     def wait(self, seconds: float) -> list[tuple[int, GroupNews[Found]]]:
         """Return what tasks have told. Raises what the work has raised, and EndpointError if nobody is left."""
         self._refresh_hosts()
+        self._mind_absence()
         if not self._streams:
-            self._mind_absence()
             time.sleep(seconds)
             return []
         streams = list(self._streams)
@@ -154,7 +154,7 @@ class RayHands(Generic[Item, Found]):
     def _mind_absence(self) -> None:
         """Raise EndpointError if nobody could do any work for PATIENCE_S."""
         now_s = time.monotonic()
-        if self._able_hosts():
+        if self._streams or self._able_hosts():
             self._able_s = now_s
         elif now_s - self._able_s > PATIENCE_S:
             raise EndpointError(f"no host of the cluster was there to do the work for {PATIENCE_S:.0f} s")

@@ -19,6 +19,7 @@ from rich.progress import track
 from agent.core.config import Config, SignalConfig
 from agent.evaluation.beat_evaluation import write_output_file
 from agent.training.candidates import UNSCORED_LABEL, LabelledCandidates, build_candidates
+from agent.training.kept_candidates import CandidateSources, LearntCandidates, take_candidates
 from agent.training.run_folder import check_checkpoint_name, explain_interruption, lock_run_folder
 from model import device
 from model.beats.cluster_smoothing import NO_BEAT, ClusterSmoothing
@@ -74,35 +75,37 @@ def show_live_training(
     command: str,
     fold: int | None,
     sources: LiveSources = LiveSources(),  # it cannot change
+    kept: Path | None = None,
 ) -> None:
     """Train, test on DS2 (or on a fold of the training side), and write checkpoint and report into `folder`.
 
     Raises ConfigError, DeviceError, RecordError or RunError. After Ctrl-C the same command continues the run: it makes
-    the candidates again, and goes on after the latest complete pass over them.
+    the candidates again, or takes them from the folder `kept`, and goes on after the latest complete pass over them.
     """
     check_checkpoint_name(name)
     sides = split_sides(fold, sources)
     lock_run_folder(folder)
     with explain_interruption(command, resumable=True):
-        _train_live_net(config, folder, name, command, fold, sides)
+        _train_live_net(config, folder, name, command, fold, sides, kept)
 
 
-def _train_live_net(config: Config, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides) -> None:
+def _train_live_net(
+    config: Config, folder: Path, name: str, command: str, fold: int | None, sides: LiveSides, kept: Path | None
+) -> None:
     train, recipe = config.train, config.live
     console = Console(soft_wrap=True)
     started = time.perf_counter()
     chosen = device.choose_device(train.device)
     torch.set_num_threads(train.threads)
-    views = _build_views(config, sides, console)
+    made_of = CandidateSources(sides.views(), sides.rhythms)
+    candidates = take_candidates(kept, config, made_of, lambda: _build_views(config, sides, console))
+    inputs, labels = candidates.inputs, candidates.labels
     test = build_unchanged_candidates(sides.held_out, config.signal, train.seed)
-    train_beats = count_candidates(views)
-    test_beats = count_candidates([test])
+    train_beats = count_candidates(labels)
+    test_beats = count_candidates(test.labels)
     learnt = len(sides.ds1) + len(sides.others)
-    console.print(f"train on {learnt} records in {len(views)} views: {train_beats}")
+    console.print(f"train on {learnt} records in {len(made_of.views)} views: {train_beats}")
     console.print(f"test  on {len(sides.held_out)} records: {test_beats}")
-    labels = np.concatenate([view.labels for view in views])
-    inputs = np.concatenate([view.inputs for view in views])
-    views.clear()
     for epoch, trained in context_training.train_context_net(
         inputs, labels, recipe, train.seed, chosen, folder / STATE_NAME
     ):
@@ -140,11 +143,11 @@ def _train_live_net(config: Config, folder: Path, name: str, command: str, fold:
     console.print(f"in {folder}: {name}.safetensors, report.json\nof the detected beats: {rates}")
 
 
-def _build_views(config: Config, sides: LiveSides, console: Console) -> list[LabelledCandidates]:
-    """Return the candidates of each view of the training side, with the share of normal ones that is kept."""
+def _build_views(config: Config, sides: LiveSides, console: Console) -> LearntCandidates:
+    """Return the candidates of all views of the training side, with the share of normal ones that is kept."""
     seed = config.train.seed
     random = np.random.default_rng([seed, 3])
-    return [
+    views = [
         thin_normal_beats(
             build_candidates(
                 [build_augmented_stream(record, variant, seed, sides.rhythms) for record in records], config.signal
@@ -154,6 +157,8 @@ def _build_views(config: Config, sides: LiveSides, console: Console) -> list[Lab
         )
         for variant, records in track(sides.views(), "streams through the detector", console=console, transient=True)
     ]
+    labels = np.concatenate([view.labels for view in views])
+    return LearntCandidates(np.concatenate([view.inputs for view in views]), labels)
 
 
 def split_sides(fold: int | None, sources: LiveSources) -> LiveSides:
@@ -195,9 +200,8 @@ def build_unchanged_candidates(records: Sequence[str], signal: SignalConfig, see
     return build_candidates([build_augmented_stream(record, UNCHANGED_VARIANT, seed) for record in records], signal)
 
 
-def count_candidates(views: list[LabelledCandidates]) -> dict[str, int]:
-    """Count candidates by class; those that are no beat come last."""
-    labels = np.concatenate([view.labels for view in views])
+def count_candidates(labels: NDArray[np.int64]) -> dict[str, int]:
+    """Count candidates, of labels (n,), by class; those that are no beat come last."""
     names = (*CLASSES, "no beat")
     return {name: int((labels == number).sum()) for number, name in enumerate(names)}
 

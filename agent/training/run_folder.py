@@ -8,6 +8,8 @@ from pathlib import Path
 from model.errors import ConfigError, RunError
 from model.files import lock_folder
 
+RUN_LOCK = "run.lock"
+
 
 def check_checkpoint_name(name: str) -> None:
     """Raise ConfigError for a checkpoint name that would leave its folder."""
@@ -19,7 +21,7 @@ def lock_run_folder(folder: Path) -> None:
     """Create the run folder and reserve it for this process until it ends. Raise RunError if that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock_folder(folder / "run.lock")
+        lock_folder(folder / RUN_LOCK)
     except BlockingIOError:
         raise RunError(f"another process trains in {folder}: wait for it or choose another folder (--run)") from None
     except OSError as error:

@@ -1,15 +1,18 @@
 """`--sweep FILE` of `ecg-agent train` and `train-live` on the terminal: a bar, a line for each trial, a table."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agent.cluster.open_hands import TOKEN_PREFIX, WorkPlace
+from agent.core.config import override_config
 from agent.training.run_folder import lock_run_folder
 from agent.training.sweep_picture import draw_sweep_picture
 from agent.training.sweep_plan import SweepPlan
@@ -21,36 +24,45 @@ from agent.training.sweep_results import (
     rank_trials,
     write_trials_csv,
 )
-from agent.training.sweep_run import SweepRun
+from agent.training.sweep_run import CANDIDATES_NAME, SweepRun
 from agent.training.sweep_study import STUDY_NAME, SweepStudy, SweepTrial
-from agent.training.training_hands import TrainingProcesses
+from agent.training.training_hands import open_trainings
 from model import device
 from model.errors import RunError
 from model.extras import import_extra
+from model.training.borrowed_rhythms import list_annotated_records
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """The sweep's folder, its command line, and how many trainings run at once."""
+    """The sweep's folder, its command line, where it trains, and the folders of records beside the embedded ones."""
 
     folder: Path
     command: str
-    jobs: int
+    place: WorkPlace
+    records: tuple[Path, ...] = ()
 
 
 def show_sweep(plan: SweepPlan, options: SweepOptions) -> Table:
     """Run a sweep, or go on with it, and return the table of its trials; table and picture are in its folder, too.
 
-    Raises ConfigError without Optuna, DeviceError, and RunError: if the folder cannot be used or holds something else,
-    or if no trial ended well. After Ctrl-C the same command goes on.
+    Raises ConfigError without Optuna, DeviceError, RecordError, what `open_trainings` does, and RunError: if the folder
+    cannot be used or holds something else, or if no trial ended well. After Ctrl-C the same command goes on.
     """
     import_extra("optuna", "sweep")
-    device.choose_device(plan.config.train.device)  # each trial would fail for want of it
+    chosen = device.choose_device(plan.config.train.device)  # each trial would fail for want of it
+    plan = replace(plan, config=override_config(plan.config, "train", device=chosen.type))
+    files = [f"{record}.atr" for folder in options.records for record in list_annotated_records(folder)]
     _reserve_folder(options.folder)
     console = Console(soft_wrap=True)
     study = SweepStudy(plan, options.folder)
-    with _explain_end(options.command), TrainingProcesses(options.jobs) as hands, _sweep_progress(console) as progress:
-        ended = sum(trial.state != "open" for trial in study.trials())
+    ended = sum(trial.state != "open" for trial in study.trials())
+    place = options.place if ended < plan.head.trials else WorkPlace(1)  # nothing is left to do elsewhere
+    with (
+        _explain_end(options.command),
+        open_trainings(place, plan.head.trials, options.folder, files) as hands,
+        _sweep_progress(console) as progress,
+    ):
         console.print(f"{plan.command} {plan.head.name}, {plan.head.objective} of {describe_folds(plan)}")
         console.print(f"the test side is left alone; in {options.folder}")
         if ended:
@@ -62,6 +74,7 @@ def show_sweep(plan: SweepPlan, options: SweepOptions) -> Table:
             progress.console.print(describe_trial(trial, plan.head.objective), markup=False)
 
         SweepRun(plan, study, options.folder, hands, show_trial).run()
+    shutil.rmtree(options.folder / CANDIDATES_NAME, ignore_errors=True)
     return _show_results(plan, study, options.folder, console)
 
 
@@ -88,6 +101,8 @@ def _reserve_folder(folder: Path) -> None:
         if others:
             raise RunError(f"{folder} holds {others[0]} and no sweep: choose another folder (--run)")
     lock_run_folder(folder)
+    for left in folder.glob(f"{TOKEN_PREFIX}*"):
+        left.unlink(missing_ok=True)  # of a command that was killed
 
 
 @contextmanager

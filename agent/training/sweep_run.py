@@ -12,11 +12,14 @@ from typing import Any
 from agent.core.config import format_config_toml
 from agent.training.sweep_plan import SweepPlan, read_objective
 from agent.training.sweep_study import SweepStudy, SweepTrial, TrialState
-from agent.training.training_hands import TrainingEnd, TrainingHands, TrainingTask
+from agent.training.training_hands import TrainingHands
+from agent.training.training_process import TrainingEnd, TrainingTask
 from model.errors import RunError, clean_error_text
 from model.files import open_output_file
 
 SETTINGS_NAME = "settings.toml"
+CANDIDATES_NAME = "candidates"
+"""The folder of what the trials of a live sweep have in common, until it has ended."""
 OnTrial = Callable[[SweepTrial], object]
 """Is told each trial that has ended."""
 
@@ -86,7 +89,8 @@ class SweepRun:
             file.write(format_config_toml(config, self._plan.sections()).encode())
         run = fold_folder(self._folder, trial.number, fold)
         named = ("--config", str(folder / SETTINGS_NAME), "--run", str(run), "--name", self._plan.head.name)
-        arguments = (self._plan.command, *named, "--fold", str(fold), *self._plan.arguments)
+        common = ("--candidates", str(self._folder / CANDIDATES_NAME)) if self._plan.command == "train-live" else ()
+        arguments = (self._plan.command, *named, "--fold", str(fold), *common, *self._plan.arguments)
         return TrainingTask(trial.number, arguments, run.with_suffix(".log"), run / "report.json")
 
 

@@ -1,154 +1,115 @@
-"""Hands of a sweep: who runs its trainings, each an ordinary `ecg-agent` command in a process of its own."""
+"""Who runs the trainings of a sweep: the hands of `agent.cluster`, this process, several, or a cluster.
 
+Each training is a group of one. One over which hands die, or whose process is killed, is given again, elsewhere where
+there is an elsewhere; it goes on with its last complete epoch.
+"""
+
+import itertools
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import Protocol
 
-from agent.core.config import ENVIRONMENT_PREFIX
-from model.errors import RunError
+from agent.cluster.groups import MOST_DEATHS, POLL_S, GroupEnd, GroupNews, Hands, ItemFound
+from agent.cluster.open_hands import SharedThings, WorkPlace, open_hands
+from agent.training.training_process import THREADS_VARIABLE, TrainingEnd, TrainingTask, run_trainings
 
-POLL_S = 0.1
-MESSAGE_START = "ecg-agent: "
-LONGEST_TAIL = 4000
-"""Bytes at the end of what a training printed in which its reason is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingTask:
-    """One training run: the number of its trial, its arguments behind `ecg-agent`, and where it leaves what.
-
-    `log` gets what it prints, `report` is there once it has ended well.
-    """
-
-    trial: int
-    arguments: tuple[str, ...]
-    log: Path
-    report: Path
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingEnd:
-    """How a training run ended: `failure` is its reason in a line, "" if it went well."""
-
-    task: TrainingTask
-    failure: str
+SIGHT_S = 60.0
+"""How long a shared file system may hide what another host wrote: NFS looks again after 30 to 60 s."""
 
 
 class TrainingHands(Protocol):
     """Who trains: several tasks at once, which end in any order."""
 
     def has_room(self) -> bool:
-        """Return whether another task would begin at once."""
+        """Return whether another task would begin at once; with none under way, wait until one would."""
         ...
 
     def submit(self, task: TrainingTask) -> None:
-        """Begin a task. Raises RunError if it cannot begin."""
+        """Begin a task."""
         ...
 
     def wait(self) -> list[TrainingEnd]:
-        """Wait until at least one of the tasks has ended, and return those that have."""
+        """Wait until a task has ended or there is more room, and return those that have ended.
+
+        Raises RunError if a task cannot begin, and what ails a cluster.
+        """
         ...
 
 
-class TrainingProcesses:
-    """At most `jobs` processes of this machine. They end with the context, and with this process however it ends."""
+class GroupedTrainings:
+    """Gives each training to hands as a group of one, MOST_DEATHS times if they die over it."""
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
-        self._running: dict[subprocess.Popen[bytes], tuple[TrainingTask, int]] = {}
+    def __init__(self, hands: Hands[TrainingTask, TrainingEnd]) -> None:
+        self._hands = hands
+        self._numbers = itertools.count()
+        self._running: dict[int, TrainingTask] = {}
+        self._found: dict[int, TrainingEnd] = {}
+        self._again: deque[TrainingTask] = deque()
+        self._deaths: Counter[TrainingTask] = Counter()
 
     def has_room(self) -> bool:
-        """Return whether a process is free."""
-        return len(self._running) < self._jobs
+        """Return whether hands are free that no training waits for."""
+        while not self._running and not self._again and self._hands.room() < 1:
+            self._hands.wait(POLL_S)
+        return self._room() > 0
 
     def submit(self, task: TrainingTask) -> None:
-        """Start a process. Raises RunError if the file for what it prints cannot be written."""
-        command = [sys.executable, "-m", "agent", *task.arguments, "--child"]
-        try:
-            task.log.parent.mkdir(parents=True, exist_ok=True)
-            with task.log.open("ab") as log:
-                self._running[_start_process(command, log)] = (task, log.tell())
-        except OSError as error:
-            raise RunError(f"cannot train into {task.log.parent}: {error.strerror or error}") from error
+        """Give a training to free hands."""
+        number = next(self._numbers)
+        self._running[number] = task
+        self._hands.take(number, [task])
 
     def wait(self) -> list[TrainingEnd]:
-        """Wait for the end of a process."""
-        while not (ended := [process for process in self._running if process.poll() is not None]):
-            time.sleep(POLL_S)
-        ends = []
-        for process in ended:
-            task, start = self._running.pop(process)
-            assert process.stdin is not None
-            process.stdin.close()
-            ends.append(TrainingEnd(task, describe_failure(process.returncode, task.log, start)))
-        return ends
+        """Wait for the end of a training, or for more room, as when a host joins."""
+        room = self._room()
+        while True:
+            while self._again and self._hands.room() > 0:
+                self.submit(self._again.popleft())
+            ends = [end for of, news in self._hands.wait(POLL_S) if (end := self._take_news(of, news))]
+            if ends or self._room() > max(0, room):
+                return ends
 
-    def __enter__(self) -> Self:
-        return self
+    def _room(self) -> int:
+        return self._hands.room() - len(self._again)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End what still runs: every complete epoch is kept."""
-        for process in self._running:
-            process.kill()
-        for process in self._running:
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
-
-
-def _start_process(command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a process that ends when this one lets go of its standard input, and that Ctrl-C does not reach."""
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=training_environment(os.environ),
-        start_new_session=True,
-    )
+    def _take_news(self, number: int, news: GroupNews[TrainingEnd]) -> TrainingEnd | None:
+        """Return how a training ended, if that is the news, and it is not to be given again."""
+        if isinstance(news, ItemFound):
+            self._found[number] = news.found
+        if not isinstance(news, GroupEnd):
+            return None
+        task = self._running.pop(number)
+        end = self._found.pop(number, TrainingEnd(task, news.death, died=True))
+        if not end.died:
+            if not end.failure:
+                _await_sight(task.report)
+            return end
+        if task.report.exists():
+            return TrainingEnd(task, "")
+        self._deaths[task] += 1
+        if self._deaths[task] < MOST_DEATHS:
+            self._again.append(task)
+            return None
+        return TrainingEnd(task, f"{MOST_DEATHS} times: {end.failure}")
 
 
-def end_with_input() -> None:
-    """End this process, in the middle of whatever it does, once who started it has let go of its standard input."""
+@contextmanager
+def open_trainings(place: WorkPlace, most: int, folder: Path, files: Sequence[str]) -> Iterator[GroupedTrainings]:
+    """Yield the hands of a sweep of at most so many trainings at once; all that they began ends with the context.
 
-    def wait_for_end() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        os._exit(1)
-
-    Thread(target=wait_for_end, daemon=True).start()
-
-
-def training_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without settings: those of a training are all in its file."""
-    kept = {name for name in environment if not name.startswith(ENVIRONMENT_PREFIX)} | {f"{ENVIRONMENT_PREFIX}CACHE"}
-    return {name: value for name, value in environment.items() if name in kept}
-
-
-def describe_failure(code: int, log: Path, start: int) -> str:
-    """Return in a line why a training with this exit code failed, "" if it did not.
-
-    The reason is the message that it left in `log` behind byte `start`, or the last line.
+    The hosts of a cluster must see the sweep's `folder` and `files`. Raises what `open_hands` does.
     """
-    if code == 0:
-        return ""
-    if code < 0:
-        return f"its process was killed by signal {-code}, as it is when there is too little memory"
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - LONGEST_TAIL))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        lines = []
-    said = [line.removeprefix(MESSAGE_START) for line in lines if line.startswith(MESSAGE_START)] or lines
-    return said[-1] if said else f"it ended with exit code {code}"
+    work = partial(run_trainings, os.environ.get(THREADS_VARIABLE))
+    with open_hands(work, place, most, SharedThings(folder, "", "", files, "--run")) as hands:
+        yield GroupedTrainings(hands)
+
+
+def _await_sight(path: Path) -> None:
+    until_s = time.monotonic() + SIGHT_S
+    while not path.exists() and time.monotonic() < until_s:
+        time.sleep(POLL_S)

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.core import config as configuration
@@ -9,7 +10,7 @@ from agent.core.config import Config
 from agent.training.sweep_plan import SweepPlan, read_sweep_plan
 from agent.training.sweep_run import SweepRun
 from agent.training.sweep_study import SweepStudy, SweepTrial
-from agent.training.training_hands import TrainingEnd, TrainingTask
+from agent.training.training_process import TrainingEnd, TrainingTask
 from model.records.wfdb_records import CLASSES
 
 SETTINGS = configuration.load_config(None, {})
@@ -66,6 +67,24 @@ class InstantHands:
         task.report.parent.mkdir(parents=True)
         task.report.write_text(json.dumps(instant_report(task, self._empty)))
         return [TrainingEnd(task, "")]
+
+
+class CommandHands:
+    """Hands that run each training at once: `train` gets its arguments, and returns what was wrong."""
+
+    def __init__(self, train: Callable[[Sequence[str]], str]) -> None:
+        self._train = train
+        self._ends: list[TrainingEnd] = []
+
+    def has_room(self) -> bool:
+        return not self._ends
+
+    def submit(self, task: TrainingTask) -> None:
+        self._ends.append(TrainingEnd(task, self._train(task.arguments)))
+
+    def wait(self) -> list[TrainingEnd]:
+        ends, self._ends = self._ends, []
+        return ends
 
 
 def option_of(task: TrainingTask, name: str) -> str:

@@ -1,4 +1,4 @@
-"""ecg-agent analyse and evaluate on a Ray cluster: the same bytes, also where a worker is killed, and nothing left."""
+"""Commands on a Ray cluster: the same bytes as without, also where a worker is killed, and nothing left."""
 
 import importlib.util
 import json
@@ -11,17 +11,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from support.swept import CommandHands
+from typer.testing import CliRunner
 
 from agent.batch.batch_run import BatchOptions, run_batch
 from agent.batch.result_writer import ResultKinds
+from agent.cli.app import app
 from agent.cluster.open_hands import WorkPlace
 from agent.core.config import Config, override_config
+from agent.training import sweep_command
 from model.formats.signal_file import SignalFileOptions
 from model.records.wfdb_records import open_record, read_record_samples
 
@@ -34,6 +39,27 @@ AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 240.0
 SOURCES = ("208", "119", "200", "207", "100", "222")
 """Records with alarms, whose lines must come in the same order everywhere."""
+TINY = """
+[train]
+threads = 1
+protocol = "inter-patient"
+recipe = "tiny"
+[recipe.tiny]
+epochs = 1
+batch = 512
+channels = [4]
+dense = 4
+drop_normal = 72000
+"""
+SWEEP = """
+[sweep]
+name = "rates"
+trials = {trials}
+objective = "macro F1"
+folds = [1]
+[space]
+learning_rate = {{ low = 1e-3, high = 1e-2, log = true }}
+"""
 
 
 def environment() -> dict[str, str]:
@@ -137,6 +163,80 @@ def test_evaluation(cluster: dict[str, str], tmp_path: Path) -> None:
     one, two = ({key: of for key, of in report.items() if key not in ("cost", "options")} for report in reports)
     assert one.keys() == two.keys()
     assert one["records"] == two["records"]
+
+
+def words_of_sweep(folder: Path, trials: int) -> list[str]:
+    """Return the command of a sweep of so many trials, whose files are in `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "tiny.toml").write_text(TINY)
+    (folder / "sweep.toml").write_text(SWEEP.format(trials=trials))
+    return ["train", "--config", "tiny.toml", "--sweep", "sweep.toml", "--device", "cpu"]
+
+
+def what_counts(folder: Path) -> dict[str, bytes]:
+    """Return the table of a sweep, and the reports, settings and nets of its trials."""
+    run = folder / "runs" / "rates"
+    paths = [*run.glob("trials.csv"), *run.glob("trial-*/*.toml"), *run.glob("trial-*/fold-1/report.json")]
+    paths += [*run.glob("trial-*/fold-1/rates.safetensors")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in paths}
+
+
+def workers_that_train(folder: Path) -> list[psutil.Process]:
+    """Return the processes of a cluster that have a training below them, started in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            parent = process.parent()
+            if "--child" in process.cmdline() and Path(process.cwd()) == folder.resolve() and parent is not None:
+                found.append(parent)
+    return found
+
+
+def trained(words: Sequence[str]) -> str:
+    """Train by a command in this process, and return what was wrong."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ecg-agent", *words])
+        return str(CliRunner().invoke(app, words).exception or "")
+
+
+def test_a_sweep_goes_on_elsewhere(cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that was begun here and goes on in a cluster, where a worker is killed, finds what it does here alone."""
+    pytest.importorskip("optuna", reason="Optuna is an extra of this package (sweep)")
+    begun, here, there = tmp_path / "begun", tmp_path / "here", tmp_path / "there"
+    for folder, trials in ((begun, 1), (here, 2)):
+        with monkeypatch.context() as patch:
+            words = words_of_sweep(folder, trials)
+            patch.chdir(folder)
+            patch.setattr(sweep_command, "open_trainings", lambda *_: nullcontext(CommandHands(trained)))
+            ran = CliRunner().invoke(app, words)
+            assert ran.exit_code == 0, ran.output
+        if folder == begun:
+            for copy in (here, there):
+                shutil.copytree(begun, copy)
+    words = [*words_of_sweep(there, 2), "--cluster", cluster["RAY_ADDRESS"], "--jobs", "1"]
+    own = cluster | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", *words],
+        cwd=there,
+        env=own,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        until_s = time.monotonic() + LONG_S
+        while not (workers := workers_that_train(there)):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        (training,) = workers[0].children()
+        workers[0].kill()
+        printed, errors = process.communicate(timeout=LONG_S)
+    assert (process.returncode, errors) == (0, "")
+    assert not psutil.wait_procs([training], timeout=10)[1]
+    assert "continues: 1 of 2 trials are there already" in printed
+    assert what_counts(there) == what_counts(here)
+    assert len(what_counts(here)) == 7
+    assert not [path for path in (there / "runs" / "rates").iterdir() if path.name.startswith(".")]
 
 
 def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> None:
