@@ -258,7 +258,6 @@ def test_what_cannot_be_swept(instant: InstantHands, tmp_path: Path) -> None:
     assert len(instant.tasks) == 12
 
 
-@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_hands_end_what_they_began(tmp_path: Path, jobs: int) -> None:
     """A process that fails says why in a line, and one that still runs ends with its hands."""
