@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEMO_SECONDS ?=
 WORKERS ?= 4
 BIN := .venv/bin
+# Bytecode is kept, whatever the shell wants: each worker and process of the tests would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick setup clean
 
