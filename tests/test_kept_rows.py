@@ -65,16 +65,30 @@ def test_pieces_of_a_run() -> None:
 def test_what_another_has_told_goes() -> None:
     """Beats up to the latest told one, alarms and events that were known two seconds before it."""
     rows = kept(chunk(0, 4000))
-    for sample in (100, 200, 1000, 1100):
+    found = {100: [alarm(20)], 200: [alarm(10, 200)], 1000: [alarm(30, 900), alarm(40, 1000)], 1100: []}
+    for sample, alarms in found.items():
         rows.add_beat(beat(sample))
         rows.add_event(event(sample))
-    for state in (alarm(10, 200), alarm(20), alarm(30, 900), alarm(40, 1000)):
-        rows.add_alarm(state)
+        for state in alarms:
+            rows.add_alarm(state)
     rows.follow_store(word(1000, 4000))
     beats, alarms, events = rows.rows(10)
     assert [row.sample for row in beats] == [1100]
     assert [row.onset for row in alarms] == [30, 40]
     assert [row.sample for row in events] == [1000, 1100]
+
+
+def test_an_end_that_is_found_late_stays() -> None:
+    """Whoever spoke may have told beats long after what ended an alarm, and died before it found the end."""
+    rows = kept(chunk(0, 8000))
+    for sample in (1000, 2000, 3000):
+        rows.add_beat(beat(sample))
+    rows.add_alarm(alarm(100, ended=900))
+    rows.follow_store(word(3000))
+    assert [row.ended for row in rows.rows(10)[1]] == [900]
+    rows.add_beat(beat(3300))
+    rows.follow_store(word(3300))
+    assert rows.rows(10)[1] == []
 
 
 def test_late_beats_of_a_run_stay_until_the_next_one_has_a_beat() -> None:

@@ -16,6 +16,7 @@ from agent.cli.options import (
     ServerKeyOption,
 )
 from agent.core import config as configuration
+from model.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.core.config import Config
@@ -93,6 +94,8 @@ def acknowledge_alarms(
     config: ConfigFileOption = None,
 ) -> None:
     """Acknowledge the alarms of a bed at all monitors of a fleet."""
+    if not by.strip():
+        raise ConfigError("say who has seen them: --by NAME")
     settings = _security_settings(config, key, server_key, insecure)
     from agent.store.fleet_store import new_deed_id
     from agent.store.store_address import ask_store, open_store_client

@@ -64,6 +64,8 @@ def run_fleet_here(
     found = read_devices(devices) if devices else [FleetDevice(settings.link.endpoint, tuple(bed or ()))]
     options = _monitor_options(settings, config, insecure)
     plan = FleetPlan(name, plan_shards(found, shards), replicas, _absolute_store(store), options)
+    if len(plan.shards) < shards:
+        _say(f"{len(plan.shards)} of {shards} shards have a device: where one goes hangs on its endpoint alone")
     with StopFlag() as stop:
         from agent.fleet.fleet_driver import FleetWeights, run_fleet
         from model.nets.checkpoint import digest_checkpoint, find_checkpoint

@@ -162,5 +162,8 @@ def explain_ray_refusal(address: str, text: str) -> str:
     if "Could not find any running Ray instance" in text:
         return f"this machine is a host of no cluster: start one with ray start --head, or give HOST:PORT ({address})"
     if re.search("Can't find a `node_ip_address.json`|raylet|Ray processes", text):
+        if address == AUTO:
+            reach = "a cluster that a command started without --cluster is its own, and ends with it"
+            return f"this machine is a host of no cluster that others can join: {reach}; else give HOST:PORT"
         return f"this machine is no host of the cluster at {address}: ray start --address {address} ({last})"
     return f"cannot join the cluster at {address}: {last}"

@@ -104,6 +104,8 @@ BedStatus = Literal[
 LOSSES: Mapping[BedStatus, str] = {"no data": "NO DATA", "no monitor": "NO MONITOR", "store away": "STORE AWAY"}
 """States in which nothing comes of a bed that should send, in words. The last two are of beds of a fleet: no monitor
 listens, or the store does not answer."""
+NOBODY_TELLS: frozenset[BedStatus] = frozenset({"no monitor", "store away"})
+"""States in which nobody would tell that an alarm is over."""
 
 
 class FleetReplica(NamedTuple):

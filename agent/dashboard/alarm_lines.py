@@ -16,7 +16,7 @@ from agent.core.alarm_times import alarm_end_s, alarm_onset_s, is_end_timed
 from agent.core.clock import format_local_clock, format_local_date
 from agent.core.condition_names import short_condition
 from agent.core.messages import PRIORITIES, Alarm, Priority
-from agent.core.views import LOSSES, BedSummary, BedView
+from agent.core.views import LOSSES, NOBODY_TELLS, BedSummary, BedView
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard.lines import (
     StyledLine,
@@ -82,8 +82,13 @@ def is_of_earlier_run(alarm: Alarm, bed: BedView) -> bool:
 
 
 def alarm_age_s(bed: BedView, alarm: Alarm, now_s: float) -> float:
-    """Return for how long an alarm has lasted, or did last, by the clock: a stream that stops does not stop it."""
+    """Return for how long an alarm has lasted, or did last, by the clock: a stream that stops does not stop it.
+
+    Where nobody is left who would tell of its end, it is the age when somebody last did.
+    """
     onset_s, end_s = alarm_onset_s(alarm, bed), alarm_end_s(alarm, bed)
+    if bed.state in NOBODY_TELLS and bed.arrived_s:
+        now_s = min(now_s, bed.arrived_s)
     return max(0.0, (now_s if end_s is None else end_s) - onset_s)
 
 

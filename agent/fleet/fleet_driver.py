@@ -5,7 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,8 @@ from agent.fleet.replica_actor import ACTOR_OPTIONS
 from agent.store.fleet_store import TAKEOVER_S, FleetStore
 from agent.store.store_address import ask_store, open_store_client, open_store_database
 from agent.store.store_messages import AskReplicas, AskStatus, ReplicasReply, StatusReply
+from agent.store.store_tables import name_fleet
+from agent.wire.curve_security import check_endpoint, read_client_keys
 from model.errors import EcgError, EndpointError, RunError, clean_error_text
 
 NEWS_S = 0.3
@@ -53,6 +55,7 @@ def run_fleet(
     EndpointError
         If there is no such cluster, or a fleet of this name runs already.
     """
+    check_devices(plan, security)
     prepare_store(plan.store, plan.name, security)
     with _open_cluster(cluster) as ray:
         server = f"tcp://{urlsplit(plan.store).netloc}" if plan.store.startswith("store://") else ""
@@ -85,6 +88,14 @@ def run_fleet(
         _follow(ray, coordinator, driver, stop, say)
         say("ending the fleet")
         end_coordinator(ray, coordinator)
+
+
+def check_devices(plan: FleetPlan, security: SecurityConfig) -> None:
+    """See that monitors may connect to the devices of a plan. Raises ConfigError, for keys that are broken as well."""
+    for device in sorted({device for of_shard in plan.shards.values() for device in of_shard}, key=str):
+        keys = replace(security, key=device.key or security.key, server_key=device.server_key or security.server_key)
+        check_endpoint(device.endpoint, keys)
+        read_client_keys(keys)
 
 
 def prepare_store(address: str, fleet: str, security: SecurityConfig) -> None:
@@ -207,7 +218,7 @@ def _ask_overview_of_server(address: str, fleet: str, security: SecurityConfig) 
     finally:
         client.close()
     if found not in ("", fleet):
-        raise EndpointError(f"{address} is the store of the fleet {found!r}, not of {fleet!r} (--name)")
+        raise EndpointError(f"{address} is the store of {name_fleet(found)}, not of {fleet!r} (--name)")
 
 
 def _living_replicas(plan: FleetPlan, security: SecurityConfig) -> list[str]:

@@ -18,7 +18,7 @@ MOST_PIECES = 5000
 """Pieces of runs kept of a bed: each gap makes two."""
 MOST_RUNS = 16
 LATE_SAMPLES = 2 * FS
-"""What changed this long before the latest told beat was told with it, at the latest."""
+"""What was known this long before the latest told beat was told with it, at the latest."""
 
 
 class WaitingSpan:
@@ -51,6 +51,9 @@ class KeptRows:
         self._beats: deque[BeatTold] = deque()
         self._alarms: dict[AlarmIdentity, AlarmTold] = {}
         self._events: dict[str, EventTold] = {}
+        self._known: dict[AlarmIdentity | str, int] = {}
+        """The latest beat when an alarm or event was found: an alarm may end long after what ended it."""
+        self._latest = NOTHING_TOLD
 
     @property
     def waiting(self) -> bool:
@@ -67,6 +70,7 @@ class KeptRows:
         span = self._spans.get(message.run)
         if span is None:
             span = self._spans[message.run] = WaitingSpan(message.run, message.fs)
+            self._latest = NOTHING_TOLD
             while len(self._spans) > MOST_RUNS:
                 del self._spans[next(iter(self._spans))]
         if isinstance(message, End):
@@ -80,6 +84,7 @@ class KeptRows:
 
     def add_beat(self, beat: BeatTold) -> None:
         """Take a beat."""
+        self._latest = beat.sample
         self._beats.append(beat)
         if len(self._beats) > MOST_BEATS:
             self._beats.popleft()
@@ -89,15 +94,17 @@ class KeptRows:
         """Take the latest state of an alarm."""
         self._alarms.pop(alarm.identity, None)
         self._alarms[alarm.identity] = alarm
+        self._known[alarm.identity] = max(self._latest, alarm.changed)
         if len(self._alarms) > MOST_OTHERS:
-            del self._alarms[next(iter(self._alarms))]
+            self._forget_alarm(next(iter(self._alarms)))
             self.dropped += 1
 
     def add_event(self, event: EventTold) -> None:
         """Take an event."""
         self._events[event.id] = event
+        self._known[event.id] = max(self._latest, event.sample)
         if len(self._events) > MOST_OTHERS:
-            del self._events[next(iter(self._events))]
+            self._forget_event(next(iter(self._events)))
             self.dropped += 1
 
     @property
@@ -136,9 +143,9 @@ class KeptRows:
                 self._beats.popleft()
         for alarm in alarms:
             if self._alarms.get(alarm.identity) is alarm:
-                del self._alarms[alarm.identity]
+                self._forget_alarm(alarm.identity)
         for event in events:
-            self._events.pop(event.id, None)
+            self._forget_event(event.id)
 
     def follow_store(self, word: BedWord) -> None:
         """Forget what the store has, whoever told it."""
@@ -161,11 +168,18 @@ class KeptRows:
         if word.speaks:
             return  # alarms and events are confirmed one by one
         for alarm in list(self._alarms.values()):
-            if is_told(alarm.run, alarm.changed + LATE_SAMPLES):
-                del self._alarms[alarm.identity]
+            if is_told(alarm.run, self._known[alarm.identity] + LATE_SAMPLES):
+                self._forget_alarm(alarm.identity)
         for event in list(self._events.values()):
-            if is_told(event.run, event.sample + LATE_SAMPLES):
-                del self._events[event.id]
+            if is_told(event.run, self._known[event.id] + LATE_SAMPLES):
+                self._forget_event(event.id)
+
+    def _forget_alarm(self, identity: AlarmIdentity) -> None:
+        del self._alarms[identity], self._known[identity]
+
+    def _forget_event(self, event_id: str) -> None:
+        if self._events.pop(event_id, None) is not None:
+            del self._known[event_id]
 
 
 def _has_news(span: WaitingSpan) -> bool:

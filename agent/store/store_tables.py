@@ -65,5 +65,10 @@ def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> st
         reason = f"a store of version {about.get('version', '?')}: this ecg-agent keeps version {LAYOUT_VERSION}"
         raise ConfigError(f"{database.shown} is {reason}")
     if fleet and about.get("fleet") != fleet:
-        raise ConfigError(f"{database.shown} is the store of the fleet {about.get('fleet')!r}, not of {fleet!r}")
+        raise ConfigError(f"{database.shown} is the store of {name_fleet(about.get('fleet', ''))}, not of {fleet!r}")
     return str(about.get("fleet", ""))
+
+
+def name_fleet(name: object) -> str:
+    """Return a fleet in words."""
+    return f"the fleet {name!r}" if name else "a fleet without a name"

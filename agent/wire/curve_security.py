@@ -116,8 +116,21 @@ def secure_client(socket: WireSocket, security: SecurityConfig) -> None:
 
     Raises ConfigError for keys that are missing, broken, or readable by others.
     """
-    if not security.key and not security.server_key:
+    if (keys := read_client_keys(security)) is None:
         return
+    public, secret, server = keys
+    socket.set(zmq.CURVE_PUBLICKEY, public)
+    socket.set(zmq.CURVE_SECRETKEY, secret)
+    socket.set(zmq.CURVE_SERVERKEY, server)
+
+
+def read_client_keys(security: SecurityConfig) -> tuple[bytes, bytes, bytes] | None:
+    """Return our public and secret keys and the public one of the device to trust; None without keys.
+
+    Raises ConfigError for keys that are missing, broken, or readable by others.
+    """
+    if not security.key and not security.server_key:
+        return None
     if not security.key:
         raise ConfigError(f"security.server_key is given but not our own key: name it with --key ({KEY_CREATION_HINT})")
     if not security.server_key:
@@ -126,9 +139,7 @@ def secure_client(socket: WireSocket, security: SecurityConfig) -> None:
     server = _read_public_key(_expand_user_path(security.server_key))
     if server == public:
         raise ConfigError(f"{security.server_key} is our own key: --server-key names the device's")
-    socket.set(zmq.CURVE_PUBLICKEY, public)
-    socket.set(zmq.CURVE_SECRETKEY, secret)
-    socket.set(zmq.CURVE_SERVERKEY, server)
+    return public, secret, server
 
 
 class ServerAuthenticator:
