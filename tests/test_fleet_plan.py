@@ -204,6 +204,22 @@ def test_bad_input(refused: Refused, arguments: list[str], code: int, reason: st
     assert exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        ('endpoint = "tcp://10.1.1.1:5555"', "is beyond this machine, and without keys"),
+        ('endpoint = "tcp://127.0.0.1:5555"\nserver_key = "none.key"', "but not our own key"),
+        ('endpoint = "tcp://10.1.1.1:5555"\nserver_key = "none.key"\nkey = "no.key_secret"', "no.key_secret"),
+    ],
+)
+def test_devices_that_can_never_be_reached(refused: Refused, device: str, reason: str, tmp_path: Path) -> None:
+    """They are refused before anything begins, rather than their monitors started again for ever."""
+    devices, store = tmp_path / "devices.toml", tmp_path / "x.db"
+    devices.write_text(f"[[device]]\n{device}\n")
+    exit_code, line = refused("fleet", "run", "--store", f"store:{store}", "--devices", str(devices))
+    assert (exit_code, reason in line, store.exists()) == (3, True, False)
+
+
 def test_another_fleets_store(refused: Refused, tmp_path: Path) -> None:
     """A store belongs to the fleet that made it; a cluster that is not there is said."""
     store = f"store:{tmp_path}/x.db"

@@ -18,6 +18,7 @@ from agent.cli.app import app
 from agent.core.config import Config
 from agent.core.look_back import PastRequest
 from agent.core.views import BedView
+from agent.dashboard.alarm_lines import alarm_age_s
 from agent.dashboard.frame import layout_view, render_frame
 from agent.dashboard.key_bindings import press_keys
 from agent.dashboard.past_requests import wanted_past
@@ -253,8 +254,11 @@ def test_a_store_that_is_away_is_seen(fleet: HandFleet, size: tuple[int, int]) -
     fleet.tell("first", beat(900, bed="2"), alarms=[vt()])
     fleet.turn()
     assert "AWAY" not in fleet.picture(size=size)
+    age_s = alarm_age_s(fleet.bed("2"), fleet.bed("2").alarms[0], fleet.now_s)
     fleet.is_away = True
     fleet.turn(3.0)
+    aged_s = alarm_age_s(fleet.bed("2"), fleet.bed("2").alarms[0], fleet.now_s)
+    assert aged_s == pytest.approx(age_s, abs=0.5), "who knows whether it still lasts?"
     text = fleet.picture(size=size)
     assert "STORE AWAY" in text
     assert "VT" in text

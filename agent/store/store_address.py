@@ -41,7 +41,8 @@ def open_store_database(address: str, make: bool = True) -> StoreDatabase:
         return PostgresqlDatabase(address)
     if scheme == "store" and rest and not rest.startswith("//"):
         return SqliteDatabase(Path(rest).expanduser(), make)
-    raise ConfigError(f"{address!r} is no database: {_FORMS.rpartition(' or ')[0]}")
+    hint = f"; write store:{address}" if Path(address).is_file() else ""
+    raise ConfigError(f"{address!r} is no database: {_FORMS.rpartition(' or ')[0]}{hint}")
 
 
 def open_store_client(address: str, security: SecurityConfig, make: bool = True) -> StoreClient:
