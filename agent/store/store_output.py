@@ -39,7 +39,7 @@ PERIOD_S = 0.25
 """Pause between two tellings."""
 WORDS_S = 1.0
 """How often samples are told of that brought nothing else, and what the store has of each bed is asked."""
-STANDSTILL_S = 2.0
+STANDSTILL_S = 5.0
 """A monitor whose own loop has not turned for this long tells nothing: the store is to believe another one."""
 MOST_ROWS_TOLD = 5000
 """Rows in one telling, about: those of a long trouble go in several."""
