@@ -21,16 +21,13 @@ from typing import Any
 
 from agent.wire.curve_security import create_key_pair
 from benchmarks.figures import write_figures
+from benchmarks.host_network import ip
 from benchmarks.processes import Reader
 from benchmarks.soak import RECORD, Figures, count_differences, parse_lines, plan, recorded, undisturbed
 from model.records.resample import FS
 
 DEVICE, AGENT = "10.99.0.1", "10.99.0.2"
 AFTER_S = 30.0
-
-
-def ip(*arguments: str, namespace: str = "") -> None:
-    subprocess.run(["ip", *(("-n", namespace) if namespace else ()), *arguments], check=True)
 
 
 @contextlib.contextmanager

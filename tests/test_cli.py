@@ -34,7 +34,6 @@ from model.records.wfdb_records import embedded_records
 from simulator.record_replay import RecordReplay, ReplayPlan
 
 REPOSITORY = Path(__file__).parent.parent
-AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 120.0
 
 

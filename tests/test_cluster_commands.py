@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from support.agent_process import AGENT
 from support.swept import CommandHands
 from typer.testing import CliRunner
 
@@ -35,7 +36,6 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra of this package (cluster)"),
 ]
 REPOSITORY = Path(__file__).parent.parent
-AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 240.0
 SOURCES = ("208", "119", "200", "207", "100", "222")
 """Records with alarms, whose lines must come in the same order everywhere."""

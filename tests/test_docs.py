@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -43,7 +42,6 @@ DOCUMENTS = [
     *(REPOSITORY / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((REPOSITORY / "docs").glob("**/*.md")),
 ]
-AGENT = [sys.executable, "-m", "agent"]
 LONG_S = 120.0
 VOLATILE = (
     (r'"run":"[0-9a-f]{32}"', '"run":""'),

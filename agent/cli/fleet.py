@@ -14,6 +14,7 @@ from agent.cli.options import (
     JsonOption,
     KeyOption,
     ServerKeyOption,
+    StoreArgument,
 )
 from agent.core import config as configuration
 from model.errors import ConfigError
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from agent.store.store_messages import BedStatusTold, StatusReply
 
 app = typer.Typer(help="Let several monitors of the same beds share a store.", no_args_is_help=True)
-StoreArgument = Annotated[
-    str, typer.Argument(metavar="STORE", help="The store: store:FILE, postgresql://… or store://HOST:PORT.")
-]
 MOST_ALARMS_SHOWN = 3
 """Alarms of a bed in a line of the table."""
 

@@ -17,6 +17,7 @@ from agent.cli.options import (
     MetricsOption,
     SecondsOption,
     ServerKeyOption,
+    StoreArgument,
     WebOption,
     WebTokenOption,
     serve_web,
@@ -37,9 +38,7 @@ FIGURES_PERIOD_S = 1.0
 
 
 def watch_fleet(
-    store: Annotated[
-        str, typer.Argument(metavar="STORE", help="The store: store:FILE, postgresql://… or store://HOST:PORT.")
-    ],
+    store: StoreArgument,
     by: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name who acts here.", show_default="the ward view of this host")
     ] = None,

@@ -170,6 +170,9 @@ WebTokenOption = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Ask browsers for the token in this file; who knows it may acknowledge alarms."),
 ]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store: store:FILE, postgresql://… or store://HOST:PORT.")
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(

@@ -176,8 +176,7 @@ class FleetStore:
                 with self._transaction():
                     return read_overview(self._database, self._fleet, TAKEOVER_S)
             if isinstance(request, AskWard):
-                if not self._is_prepared:
-                    self.prepare()
+                self._prepare_once()
                 return read_ward(self._database, self._fleet, TAKEOVER_S, request)
             return self.do(request)
         except EcgError as error:
@@ -217,8 +216,7 @@ class FleetStore:
 
     def list_replicas(self) -> ReplicasReply:
         """Return the replicas; it waits for no transaction, since one may be of a process that stands still."""
-        if not self._is_prepared:
-            self.prepare()
+        self._prepare_once()
         return ReplicasReply(read_replicas(self._database, self._database.now_s(), TAKEOVER_S))
 
     def do(self, request: Do) -> StoreReply:
@@ -234,10 +232,13 @@ class FleetStore:
                 deed = msgspec.structs.replace(deed, alarms=named[-1000:])
             return DoReply(self._keep_deed(deed))
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _prepare_once(self) -> None:
         if not self._is_prepared:
             self.prepare()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._prepare_once()
         try:
             with self._database.transaction():
                 yield
