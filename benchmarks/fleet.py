@@ -56,6 +56,13 @@ def kill_host(ward: FleetWard, host: str) -> None:
         ward.hosts.kill(host)
 
 
+def drain_host(ward: FleetWard, _host: str) -> None:
+    """Drain a host other than the head, stop it, and let it join again."""
+    assert ward.drain("south") == 0, ward.output("drain")
+    ward.hosts.kill("south")
+    ward.hosts.add("south")
+
+
 def cut_cable(ward: FleetWard, _host: str) -> None:
     """Cut the cable of a host other than the head for some time."""
     ward.hosts.network.cut("south")
@@ -81,6 +88,7 @@ FAULTS: dict[str, Fault] = {
     "monitor frozen": freeze_monitor,
     "actor killed": kill_actor,
     "host killed": kill_host,
+    "host drained": drain_host,
     "cable cut": cut_cable,
     "head gone": kill_head,
     "store gone": restart_store,

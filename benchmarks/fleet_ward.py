@@ -125,6 +125,12 @@ class FleetWard:
         self.run.wait()
         self.run = self.start_fleet("fleet")
 
+    def drain(self, host: str) -> int:
+        """Run `fleet drain` to its end; return its exit code."""
+        place = self.hosts.network.on(self.hosts.head)
+        options = ("--name", "ward", "--cluster", self.hosts.address)
+        return self._start("drain", "fleet", "drain", host, *options, place=place).wait(LONG_S)
+
     def output(self, name: str = "fleet") -> str:
         """What a process has printed."""
         return (self.folder / name).read_text()

@@ -45,7 +45,7 @@ def check_equal(ward: FleetWard) -> None:
 
 
 def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None:
-    """A monitor, an actor, and the host; another host joins and is left: the store is that of plain monitors."""
+    """A monitor, an actor, and the host; another host joins and is drained: the store is that of plain monitors."""
     with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:
         ward.begin()
         second = ward.start_fleet("second")
@@ -65,5 +65,9 @@ def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None
         hosts.add("east")
         ward.wait_for_line("moved: .*two replicas of it were on one host")
         ward.wait_until_all_listen()
+        assert ward.drain("east") == 0
+        assert "host east has no replica any more" in ward.output("drain")
+        assert ward.listeners(ward.store) == [2] * BEDS
+        assert ward.drain("north") == 6
         ward.finish()
         check_equal(ward)

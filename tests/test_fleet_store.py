@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from support.postgres import BINARIES, NO_POSTGRES, PostgresServer, running_postgres
+from typer.testing import CliRunner
 
+from agent.cli.app import app
 from agent.core.config import Config
 from agent.core.messages import Ledger
 from agent.store.fleet_store import FleetStore
@@ -452,3 +454,16 @@ def test_a_view_gets_all_beds(database: StoreDatabase, clock: Clock) -> None:
     status = store.answer(AskStatus())
     assert isinstance(status, StatusReply)
     assert [bed.beats for bed in status.beds] == [3, 0]
+
+
+def test_a_refused_command_leaves_no_store(tmp_path: Path) -> None:
+    """An empty file stays empty, and an address that cannot be had makes no new file."""
+    empty, new = tmp_path / "empty.db", tmp_path / "new.db"
+    empty.touch()
+    refused = CliRunner().invoke(app, ["fleet", "status", f"store:{empty}"]).exception
+    assert "is empty, no store of a fleet" in str(refused)
+    assert empty.stat().st_size == 0
+    elsewhere = ["--bind", "tcp://192.0.2.1:5570", "--insecure"]  # an address of no machine
+    refused = CliRunner().invoke(app, ["fleet", "store", str(new), *elsewhere]).exception
+    assert "cannot bind" in str(refused)
+    assert not new.exists()

@@ -23,7 +23,7 @@ from agent.monitor.monitor_session import MonitorSession
 from agent.monitor.snapshot import MonitorFigures
 from agent.outputs import metrics_server
 from agent.outputs.prometheus import MetricsExporter, parse_metrics_address
-from model.errors import ConfigError
+from model.errors import ConfigError, EndpointError
 
 BEAT = Beat("7", 100, 150, "V", (0.0, 0.0, 1.0, 0.0, 0.0), 0.8, arrived_s=5.0, sent_s=4.9)
 ALARM = Alarm("7", "run", "couplet", "low", "2 V beats in a row at 127/min", 100, 150, 5.0)
@@ -280,10 +280,10 @@ def test_addresses_that_make_no_sense(text: str) -> None:
 
 def test_a_port_that_is_taken(metrics: MetricsExporter) -> None:
     port = metrics.address.split(":")[2].split("/")[0]
-    with pytest.raises(ConfigError, match=r"cannot be served at .*in use.*--metrics"):
+    with pytest.raises(EndpointError, match=r"cannot be served at .*in use.*--metrics"):
         MetricsExporter(f":{port}")
 
 
 def test_a_host_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match=r"cannot be served at .*--metrics"):
+    with pytest.raises(EndpointError, match=r"cannot be served at .*--metrics"):
         MetricsExporter("no.such.host.invalid:9100")

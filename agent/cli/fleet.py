@@ -50,10 +50,10 @@ def keep_store(
     from agent.store.store_server import StoreServer
 
     store = FleetStore(SqliteDatabase(path), name)
-    store.prepare()
     with StopFlag() as stop:
         server = StoreServer(store, bind, settings.security, lambda text: typer.echo(f"ecg-agent: {text}", err=True))
         try:
+            store.prepare()
             typer.echo(f"ecg-agent: the store {path} is at {server.endpoint.replace('tcp://', 'store://')}", err=True)
             server.serve(stop)
         finally:

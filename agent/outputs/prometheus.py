@@ -19,7 +19,7 @@ from agent.core.messages import Alarm, Beat, Result
 from agent.core.views import BedStatus
 from agent.monitor.snapshot import FleetFigures, MonitorFigures
 from agent.outputs.metrics_server import MetricsServer
-from model.errors import ConfigError
+from model.errors import ConfigError, EndpointError
 
 LOOPBACK_ADDRESS = "127.0.0.1"
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -44,7 +44,7 @@ class _PublishedFigures:
 
 
 class MetricsExporter(Collector):
-    """Counts results, and serves them until closed. Raises ConfigError if the address cannot be had."""
+    """Counts results, and serves them until closed. Raises EndpointError if the address cannot be had."""
 
     def __init__(self, address: str, has_latencies: bool = True) -> None:
         """`has_latencies`: beats are shown here, and how late they are is counted."""
@@ -64,7 +64,8 @@ class MetricsExporter(Collector):
             self._server = MetricsServer(host, port, make_wsgi_app(self._registry))
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no such host"
-            raise ConfigError(f"metrics cannot be served at {address}: {reason}; choose another (--metrics)") from error
+            text = f"metrics cannot be served at {address}: {reason}; choose another (--metrics)"
+            raise EndpointError(text) from error
         self.port: int = self._server.port
         self.address = _metrics_url(self._server.host, self.port)
 

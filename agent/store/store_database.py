@@ -109,10 +109,11 @@ class SqliteDatabase:
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
             db.execute("PRAGMA trusted_schema = OFF")
             ((application,),) = db.execute("PRAGMA application_id").fetchall()
-            is_new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if application != APPLICATION_ID:
-                if not is_new:
+                if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise ConfigError(f"{self._path} is a database, but no store of a fleet: choose another file")
+                if not self._make:
+                    raise ConfigError(f"{self._path} is empty, no store of a fleet: choose another file")
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("PRAGMA journal_mode = WAL").fetchall()
             db.execute("PRAGMA synchronous = FULL")  # what was confirmed survives the machine, too
