@@ -28,7 +28,8 @@ MEASURED_S = 20.0
 OLD_S = 15.0
 """Two minutes of signal at ten times real time, and some more: then a new replica is an old one."""
 CUT_S, HEAD_GONE_S, STORE_GONE_S = 20.0, 30.0, 10.0
-STALL_S = 240.0
+STALL_S, STEADY_S = 240.0, 10.0
+"""The longest that a fault is waited for, and how long it is watched if no replica is missed."""
 DEVICES = 2
 Fault = Callable[[FleetWard, str], None]
 
@@ -112,7 +113,7 @@ def longest_stall(ward: FleetWard, fault: Fault, host: str) -> float:
     doing = Thread(target=fault, args=(ward, host))
     doing.start()
     began_s = time.monotonic()
-    changed_s, longest_s, has_fallen = dict.fromkeys(told, began_s), 0.0, False
+    changed_s, longest_s, has_fallen, steady_s = dict.fromkeys(told, began_s), 0.0, False, began_s
     while time.monotonic() - began_s < STALL_S:
         status = read_status(ward.store)
         now_s = time.monotonic()
@@ -122,7 +123,9 @@ def longest_stall(ward: FleetWard, fault: Fault, host: str) -> float:
                 told[bed.bed], changed_s[bed.bed] = bed.told_s, now_s
         listening = ward.listeners(ward.store)
         has_fallen = has_fallen or min(listening, default=0) < ward.replicas_a_shard
-        if has_fallen and not doing.is_alive() and listening == [ward.replicas_a_shard] * ward.beds:
+        if doing.is_alive() or listening != [ward.replicas_a_shard] * ward.beds:
+            steady_s = now_s
+        elif has_fallen or now_s - steady_s >= STEADY_S:
             break
         time.sleep(0.05)
     doing.join()
