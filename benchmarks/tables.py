@@ -40,6 +40,7 @@ from benchmarks.accuracy_tables import (
 )
 from benchmarks.beds import OSEA_S
 from benchmarks.figures import FOLDER, ROOT, read_figures
+from benchmarks.scale_tables import archive_table, describe_archive
 from benchmarks.table_format import build_table, source_line
 
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -165,38 +166,6 @@ def report_table(folder: Path) -> str:
         f"{results['of_wfdb_read']:.1f}",
     )
     return build_table(heads, [row]) + source_line(figures)
-
-
-def archive_table(folder: Path) -> str:
-    """Return how fast an archive is analysed in each way."""
-    figures = read_figures("archive", folder)
-    results = figures["results"]
-    kills = f"{results['kills']} processes killed on the way"
-    ways = {
-        "one": "`--jobs 1`",
-        "two": "`--jobs 2`",
-        "cluster_two": "`--cluster --jobs 2`",
-        "killed": f"the same, {kills}",
-    }
-    rows = [
-        (
-            what,
-            f"{results[f'{name}_wall_s']:.0f} s",
-            f"{results['one_wall_s'] / results[f'{name}_wall_s']:.2f}",
-            f"{results.get(f'{name}_different_files', '')}",
-        )
-        for name, what in ways.items()
-    ]
-    size = f"{results['records']:,} records, {results['hours']:.0f} hours, two leads"
-    return build_table((size, "takes", "times as fast", "files of results that differ"), rows) + source_line(figures)
-
-
-def _archive_row(results: Results) -> str:
-    times, killed = (results["one_wall_s"] / results[f"{name}_wall_s"] for name in ("two", "killed"))
-    return (
-        f"{results['cpu_s_per_hour']:.1f} CPU s an hour of two leads; {times:.2f} times as fast with two processes, "
-        f"{killed:.2f} times on a cluster of which {results['kills']} are killed, the same bytes"
-    )
 
 
 def summary_table(folder: Path) -> str:
@@ -341,7 +310,7 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "ward": (("CPU of the analysis by beds and signal in a packet, one thread", _ward_row),),
     "beds": (("1,024 beds in real time, the monitor on one core, packets of 200 ms", _beds_row),),
     "dashboard": (("a frame of the ward view of 1,000 beds at 120x36", _dashboard_row),),
-    "archive": (("an archive of 500 records of five minutes", _archive_row),),
+    "archive": (("an archive of 500 records of five minutes", describe_archive),),
     "report": (("report of 24 hours with 400 alarms, HTML and PDF", _report_row),),
     "network": (
         ("packets lost, repeated and late; either side stopped for 30 s, the device killed", _undisturbed_row),
