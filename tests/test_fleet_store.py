@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from agent.cli.app import app
 from agent.core.config import Config
-from agent.core.messages import Ledger
+from agent.core.messages import AlarmCondition, Ledger
 from agent.store.fleet_store import FleetStore
 from agent.store.store_address import open_store_client, open_store_database
 from agent.store.store_database import PostgresqlDatabase, SqliteDatabase, StoreDatabase
@@ -29,6 +29,7 @@ from agent.store.store_messages import (
     Listening,
     Refusal,
     SpanTold,
+    StandingTold,
     StatusReply,
     Tell,
     TellReply,
@@ -89,9 +90,15 @@ def span(*pieces: tuple[int, int, bool], bed: str = "1", run: str = "r", ended: 
     return SpanTold(bed, run, FS, list(pieces), ended)
 
 
-def alarm(onset: int, ended: int | None = None, acknowledged_s: float | None = None, text: str = "HR 134") -> AlarmTold:
+def alarm(
+    onset: int,
+    ended: int | None = None,
+    acknowledged_s: float | None = None,
+    text: str = "HR 134",
+    condition: AlarmCondition = "heart rate high",
+) -> AlarmTold:
     times = onset + 100, 50.0, 1, ended, acknowledged_s
-    return AlarmTold("1", "r", "heart rate high", onset, "medium", text, *times)
+    return AlarmTold("1", "r", condition, onset, "medium", text, *times)
 
 
 def tell(name: str, *beats: BeatTold, seconds: float = 0.0, **fields: Any) -> Tell:
@@ -171,9 +178,10 @@ def test_the_longest_listener_follows(database: StoreDatabase, clock: Clock) -> 
     assert speaks(store, tell("a", seconds=9))
     assert not speaks(store, tell("young", seconds=1))
     assert not speaks(store, tell("old", seconds=8))
-    clock.now_s += 2.1
-    answer(store, tell("old", listening=[]))
-    assert not speaks(store, tell("young", listening=[]))
+    for seconds in (1.5, 0.6):
+        clock.now_s += seconds
+        answer(store, tell("old", listening=[]))
+        assert not speaks(store, tell("young", listening=[]))
     assert speaks(store, tell("old", listening=[]))
     assert not speaks(store, tell("a", listening=[]))
 
@@ -224,6 +232,59 @@ def test_runs_follow_each_other(database: StoreDatabase) -> None:
     assert list(read_ledgers(database)) == [("1", "r"), ("1", "s")]
 
 
+def test_nobody_is_dead_because_the_store_was_away(database: StoreDatabase, clock: Clock) -> None:
+    """The first that comes back takes no bed from the one that has listened longest, which comes a moment later."""
+    for store in (FleetStore(database), FleetStore(database)):  # the second one after a restart
+        answer(store, tell("old", seconds=8))
+        answer(store, tell("young", seconds=1))
+        clock.now_s += 30
+        assert not speaks(store, tell("young", listening=[]))
+        clock.now_s += 1
+        assert speaks(store, tell("old", listening=[]))
+    clock.now_s += 30
+    for seconds in (0, 1.5, 0.6):  # this time it does not come
+        clock.now_s += seconds
+        is_believed = speaks(store, tell("young", listening=[]))
+    assert is_believed
+
+
+def test_an_alarm_is_one_whoever_tells_it(database: StoreDatabase) -> None:
+    """Another replica has found another onset: what overlaps with the alarm that is there is a state of it."""
+    store = FleetStore(database)
+    answer(store, tell("a", alarms=[alarm(500)]))
+    answer(store, tell("a", leaves=True, listening=[]))
+    answer(store, tell("b", alarms=[alarm(480, text="HR 140")]))
+    answer(store, tell("b", alarms=[alarm(480, condition="pause"), alarm(480, ended=900, text="HR 140")]))
+    answer(store, tell("b", alarms=[alarm(900)]))
+    assert [(row.condition, row.onset, row.ended, row.text) for row in read_alarms(database)] == [
+        ("pause", 480, None, "HR 134"),
+        ("heart rate high", 500, 900, "HR 140"),
+        ("heart rate high", 900, None, "HR 134"),
+    ]
+
+
+def test_an_alarm_of_one_that_has_gone_ends(database: StoreDatabase) -> None:
+    """What stands in the store and not for who speaks is over, but not before that one can have found it."""
+    store = FleetStore(database)
+    told = [alarm(100), alarm(100, condition="pause"), alarm(2000, condition="asystole")]
+    answer(store, tell("a", alarms=told))
+    answer(store, tell("a", leaves=True, listening=[]))
+    standing = StandingTold("1", "r", 1500, ["pause"])
+    answer(store, tell("deaf", listening=[], standing=[StandingTold("1", "r", 1500, [])]))
+    assert all(row.ended is None for row in read_alarms(database))
+    answer(store, tell("b", standing=[standing]))
+    ends = {row.condition: row.ended for row in read_alarms(database)}
+    assert ends == {"heart rate high": 1500, "pause": None, "asystole": None}
+    answer(
+        store, tell("b", standing=[StandingTold("1", "later", 10, ["pause"])], spans=[span((0, 9, False), run="later")])
+    )
+    assert {row.condition: row.ended for row in read_alarms(database)} == {
+        "heart rate high": 1500,
+        "pause": 200,
+        "asystole": 2100,
+    }
+
+
 def test_two_of_one_name(database: StoreDatabase, clock: Clock) -> None:
     """A second process of the same name is refused; after the death of the first it begins anew, and is not believed
     before it listens."""
@@ -240,7 +301,7 @@ def test_two_of_one_name(database: StoreDatabase, clock: Clock) -> None:
 def test_deeds_reach_the_others_once(database: StoreDatabase) -> None:
     """What somebody does at one monitor is told to the others, who and when, and acknowledges alarms in the store."""
     store = FleetStore(database)
-    answer(store, tell("a", alarms=[alarm(5), alarm(900)]))
+    answer(store, tell("a", alarms=[alarm(5), alarm(900, condition="pause")]))
     answer(store, tell("b"))
     deed = Deed("d1", "1", "acknowledged", "Kim", 70.0, alarms=[("r", "heart rate high", 5)])
     assert answer(store, tell("b", deeds=[deed])).deeds == []
@@ -251,7 +312,7 @@ def test_deeds_reach_the_others_once(database: StoreDatabase) -> None:
     assert [row.acknowledged_s for row in read_alarms(database)] == [70.0, None]
     done = store.answer(Do(Deed("d2", "1", "acknowledged", "Lee", 80.0)))
     assert isinstance(done, DoReply)
-    assert done.deed.alarms == [("r", "heart rate high", 900)]
+    assert done.deed.alarms == [("r", "pause", 900)]
     assert [row.acknowledged_s for row in read_alarms(database)] == [70.0, 80.0]
     assert isinstance(store.answer(Do(Deed("d3", "nobody", "acknowledged", "Lee", 80.0))), Refusal)
 
@@ -273,7 +334,7 @@ def test_what_a_new_replica_is_told(database: StoreDatabase) -> None:
 def test_the_overview(database: StoreDatabase, clock: Clock) -> None:
     """Beds, who speaks, who is alive, what is told, and the alarms on the screen."""
     store = FleetStore(database, "north")
-    answer(store, tell("a", beat(250), alarms=[alarm(5), alarm(100, ended=200, acknowledged_s=3.0)]))
+    answer(store, tell("a", beat(250), alarms=[alarm(250), alarm(100, ended=200, acknowledged_s=3.0)]))
     answer(store, tell("b"))
     clock.now_s += 2.5
     answer(store, tell("c", listening=[]))
@@ -287,7 +348,7 @@ def test_the_overview(database: StoreDatabase, clock: Clock) -> None:
     ]
     (bed,) = reply.beds
     assert (bed.bed, bed.speaker, bed.listeners, bed.told_s, bed.beats, bed.sent) == ("1", "", 0, 2.0, 1, 1000)
-    assert [row.onset for row in bed.alarms] == [5]
+    assert [row.onset for row in bed.alarms] == [250]
 
 
 def test_other_stores_are_left_alone(database: StoreDatabase) -> None:

@@ -278,7 +278,7 @@ def test_an_acknowledgement_reaches_the_store(fleet: HandFleet) -> None:
     """It is a deed in the name of who looks, and every monitor is told of it; what is not known here is not meant."""
     fleet.tell("first", beat(900, bed="2"), alarms=[vt()])
     fleet.turn()
-    fleet.tell("first", alarms=[vt(onset=700)])  # the view has not heard of it
+    fleet.tell("first", alarms=[vt(ended=650), vt(onset=700)])  # the view has not heard of it
     fleet.ward.actions.acknowledge("2")
     fleet.feed.turn()
     (deed,) = fleet.tell("second", deeds_after=0).deeds

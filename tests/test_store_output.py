@@ -211,10 +211,30 @@ def test_what_does_not_fit_is_counted(
     wait_until(lambda: sum(event.dropped for event in one.read_news()) == 3)
 
 
+def test_an_alarm_of_one_that_died_ends(path: Path, replica: Callable[[str], Replica]) -> None:
+    """Who goes on has not found it, and says once a second which alarms stand; what it has found stays."""
+
+    def states() -> dict[str, int | None]:
+        return {row.condition: row.ended for row in read_alarms(database)}
+
+    database = SqliteDatabase(path)
+    one = replica("a")
+    one.hear(0, 4, "1", alarm(100, condition="couplet"), alarm(101), alarm(102, condition="bigeminy"))
+    wait_until(lambda: told(path) == [0, 1, 2, 3])
+    other = replica("b")
+    other.output.note_caught_up("1")
+    other.hear(0, 8, "1", alarm(103), alarm(90, condition="bigeminy"))
+    one.client.away = True
+    wait_until(lambda: states() == {"couplet": 995, "pause": None, "bigeminy": None})
+    other.hear(8, 9, "1", replace(alarm(103), ended=1050))
+    wait_until(lambda: states() == {"couplet": 995, "pause": 1050, "bigeminy": None})
+    database.close()
+
+
 def test_a_bed_counts_once_it_has_caught_up(path: Path, replica: Callable[[str], Replica]) -> None:
     """A new replica learns how far the bed is told; until it has caught up it never speaks for it."""
     one = replica("a")
-    one.hear(0, 4, "1", alarm(100), alarm(200, acknowledged_s=7.0))
+    one.hear(0, 4, "1", alarm(100), alarm(200, acknowledged_s=7.0, condition="couplet"))
     wait_until(lambda: told(path) == [0, 1, 2, 3])
     other = replica("b")
     opening = other.output.opening()

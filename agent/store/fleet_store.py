@@ -37,6 +37,7 @@ from agent.store.store_messages import (
 )
 from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_kept_deeds, read_overview, read_replicas
 from agent.store.store_tables import prepare_tables
+from agent.store.told_alarms import end_alarms, match_alarms
 from agent.store.ward_told import read_ward
 from model.errors import EcgError, SourceError
 from model.records.resample import FS
@@ -152,6 +153,8 @@ class FleetStore:
     def __init__(self, database: StoreDatabase, fleet: str = "", make: bool = True) -> None:
         self._database, self._fleet, self._make = database, fleet, make
         self._is_prepared = False
+        self._told_s = self._patient_until_s = float("-inf")
+        """When anybody told something last, and until when nobody is taken for dead: the store itself was away."""
 
     @property
     def shown(self) -> str:
@@ -192,6 +195,9 @@ class FleetStore:
             now_s = self._database.now_s()
             if reason := self._greet(tell, now_s):
                 return Refusal(reason)
+            if now_s - self._told_s > TAKEOVER_S:
+                self._patient_until_s = now_s + TAKEOVER_S
+            self._told_s = now_s
             self._note_listening(tell, now_s)
             self._choose_speakers(tell.replica, now_s)
             spoken = [bed for (bed,) in self._database.read(_SPOKEN, (tell.replica,))]
@@ -282,7 +288,8 @@ class FleetStore:
     def _choose_speakers(self, replica: str, now_s: float) -> None:
         """Give the beds of a replica whose speaker is gone, or deaf, to the one that has listened longest."""
         alive_s = now_s - TAKEOVER_S
-        for (bed,) in self._database.read(_LEADERLESS, (replica, alive_s, now_s - DEAF_S)):
+        dead_s = float("-inf") if now_s < self._patient_until_s else alive_s
+        for (bed,) in self._database.read(_LEADERLESS, (replica, dead_s, now_s - DEAF_S)):
             for (best,) in self._database.read(_BEST_LISTENER, (bed, alive_s)):
                 self._database.write("UPDATE beds SET speaker = ? WHERE bed = ?", [(best, bed)])
 
@@ -302,8 +309,9 @@ class FleetStore:
                 entry.count_beat(beat, tell.token)
                 rows.append((*msgspec.structs.astuple(beat), tell.replica))
         self._database.write(_BEAT, rows)
-        alarms = [(*msgspec.structs.astuple(alarm), tell.replica) for alarm in _of_beds(tell.alarms, spoken)]
-        self._database.write(_ALARM, alarms)
+        alarms = match_alarms(self._database, _of_beds(tell.alarms, spoken))
+        self._database.write(_ALARM, [(*msgspec.structs.astuple(alarm), tell.replica) for alarm in alarms])
+        end_alarms(self._database, _of_beds(tell.standing, spoken))
         events = [event for event in tell.events if not event.bed or event.bed in spoken]
         self._database.write(_EVENT, [msgspec.structs.astuple(event) for event in events])
         ledger = [(bed, run, *entry.values) for bed, of_bed in entries.items() for run, entry in of_bed.items()]

@@ -6,8 +6,17 @@ the latest one told, and alarms and events that were known by then. So whoever t
 
 from collections import deque
 
-from agent.core.messages import AlarmIdentity, Chunk, End, Gap
-from agent.store.store_messages import NOTHING_TOLD, AlarmTold, BeatTold, BedWord, EventTold, SpanPiece, SpanTold
+from agent.core.messages import Alarm, AlarmCondition, AlarmIdentity, Chunk, End, Gap
+from agent.store.store_messages import (
+    NOTHING_TOLD,
+    AlarmTold,
+    BeatTold,
+    BedWord,
+    EventTold,
+    SpanPiece,
+    SpanTold,
+    StandingTold,
+)
 from model.records.resample import FS
 
 MOST_BEATS = 3000
@@ -53,7 +62,9 @@ class KeptRows:
         self._events: dict[str, EventTold] = {}
         self._known: dict[AlarmIdentity | str, int] = {}
         """The latest beat when an alarm or event was found: an alarm may end long after what ended it."""
-        self._latest = NOTHING_TOLD
+        self._latest = self._decided = NOTHING_TOLD
+        """The latest beat, and the sample up to which beats are decided."""
+        self._standing: set[AlarmCondition] = set()
 
     @property
     def waiting(self) -> bool:
@@ -70,7 +81,8 @@ class KeptRows:
         span = self._spans.get(message.run)
         if span is None:
             span = self._spans[message.run] = WaitingSpan(message.run, message.fs)
-            self._latest = NOTHING_TOLD
+            self._latest = self._decided = NOTHING_TOLD
+            self._standing.clear()
             while len(self._spans) > MOST_RUNS:
                 del self._spans[next(iter(self._spans))]
         if isinstance(message, End):
@@ -84,11 +96,23 @@ class KeptRows:
 
     def add_beat(self, beat: BeatTold) -> None:
         """Take a beat."""
-        self._latest = beat.sample
+        self._latest, self._decided = beat.sample, beat.decided
         self._beats.append(beat)
         if len(self._beats) > MOST_BEATS:
             self._beats.popleft()
             self.dropped += 1
+
+    def note_standing(self, alarm: Alarm) -> None:
+        """Note whether an alarm stands, be it paused or not."""
+        if alarm.ended is not None:
+            self._standing.discard(alarm.condition)
+        elif alarm.run == next(reversed(self._spans), ""):
+            self._standing.add(alarm.condition)
+
+    def standing(self) -> StandingTold | None:
+        """Return the alarms that stand; None before the first beat of a run."""
+        run = next(reversed(self._spans), "")
+        return StandingTold(self.bed, run, self._decided, sorted(self._standing)) if self._decided >= 0 else None
 
     def add_alarm(self, alarm: AlarmTold) -> None:
         """Take the latest state of an alarm."""

@@ -125,12 +125,22 @@ class Listening(Struct, array_like=True, frozen=True):
     hears: bool
 
 
+class StandingTold(Struct, array_like=True, frozen=True):
+    """The alarms of a bed that stand for a replica, and the sample of the run up to which it has decided beats."""
+
+    bed: WireText
+    run: WireText
+    sample: Sample
+    conditions: Annotated[list[AlarmCondition], Meta(max_length=100)]
+
+
 class Tell(Struct, frozen=True, tag="tell"):
     """What a replica tells four times a second. Rows are of beds that it believes to speak for.
 
     `token` distinguishes two processes of one name. `afresh`: `listening` names all beds, not only what changed.
     `leaves`: it is the last one of this process. `deeds_after`: the number of the latest deed that it knows; None if it
-    knows of none. `asks`: whether it wants a word on each bed that it listens to.
+    knows of none. `asks`: whether it wants a word on each bed that it listens to. `standing`: once a second all alarms
+    that stand.
     """
 
     replica: ReplicaName
@@ -148,6 +158,7 @@ class Tell(Struct, frozen=True, tag="tell"):
     deeds: Annotated[list[Deed], Meta(max_length=MOST_ROWS)] = []
     deeds_after: Count | None = None
     asks: bool = True
+    standing: Annotated[list[StandingTold], Meta(max_length=MOST_ROWS)] = []
 
 
 class BedWord(Struct, array_like=True, frozen=True):

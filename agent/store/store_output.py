@@ -125,6 +125,7 @@ class StoreOutput(SendingOutput):
                 if isinstance(item, Beat):
                     self._bed(item.bed).add_beat(row_of_beat(item))
                 elif isinstance(item, Alarm):
+                    self._bed(item.bed).note_standing(item)
                     if item.ended is not None or not item.paused:
                         self._bed(item.bed).add_alarm(row_of_alarm(item))
                 elif isinstance(item, Event) and not isinstance(item, AlarmsHandled | BedSettingsChanged):
@@ -203,6 +204,7 @@ class StoreOutput(SendingOutput):
             rows, is_full = self._select_rows(with_spans=asks)
             events, deeds = list(self._events.values()), list(self._deeds)
             listening = self._listening.changes(afresh=not self._is_known)
+            standing = [told for bed in self._spoken if asks and (told := self._bed(bed).standing())]
         tell = Tell(
             self._replica,
             self._token,
@@ -219,6 +221,7 @@ class StoreOutput(SendingOutput):
             deeds=deeds,
             deeds_after=self._deeds_after,
             asks=asks,
+            standing=standing,
         )
         reply = ask_store(self._client, tell, TellReply)
         with self._condition:
