@@ -37,7 +37,7 @@ from agent.store.store_messages import (
 )
 from agent.store.store_reader import ALARM_COLUMNS, read_alarms, read_kept_deeds, read_overview, read_replicas
 from agent.store.store_tables import prepare_tables
-from agent.store.told_alarms import end_alarms, match_alarms
+from agent.store.told_alarms import end_forgotten_alarms, match_alarms
 from agent.store.ward_told import read_ward
 from model.errors import EcgError, SourceError
 from model.records.resample import FS
@@ -311,7 +311,7 @@ class FleetStore:
         self._database.write(_BEAT, rows)
         alarms = match_alarms(self._database, _of_beds(tell.alarms, spoken))
         self._database.write(_ALARM, [(*msgspec.structs.astuple(alarm), tell.replica) for alarm in alarms])
-        end_alarms(self._database, _of_beds(tell.standing, spoken))
+        end_forgotten_alarms(self._database, _of_beds(tell.standing, spoken))
         events = [event for event in tell.events if not event.bed or event.bed in spoken]
         self._database.write(_EVENT, [msgspec.structs.astuple(event) for event in events])
         ledger = [(bed, run, *entry.values) for bed, of_bed in entries.items() for run, entry in of_bed.items()]

@@ -31,7 +31,7 @@ def match_alarms(database: StoreDatabase, alarms: Sequence[AlarmTold]) -> list[A
     return matched
 
 
-def end_alarms(database: StoreDatabase, standing: Sequence[StandingTold]) -> None:
+def end_forgotten_alarms(database: StoreDatabase, standing: Sequence[StandingTold]) -> None:
     """End what stands in the store and not for the monitor that speaks for the bed: whoever told it has gone."""
     told = {of_bed.bed: of_bed for of_bed in standing}
     seen: dict[tuple[str, str, str], int] = {}
