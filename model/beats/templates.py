@@ -10,20 +10,33 @@ The state is kept in arrays with one row for each patient, and every step works 
 row does not depend on the others, to the last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beats.compiled_templates import STATE, CompiledTemplates
 from model.beats.rhythm_history import (
+    FIRST_LOG_RR,
     LEAST_RR_S,
+    NEAR,
     PAUSE_RR_S,
     RHYTHM_FEATURES,
+    SIMILAR,
+    SIMILAR_NEXT,
+    SINUS_FALL,
+    SINUS_RATE,
+    SINUS_RISE,
+    SLOW_SHARES,
+    SLOW_STEP,
     RhythmHistory,
     append_rows,
+    log_1p_of,
+    log_of,
     reset_row,
 )
+from model.compiled.library import load_library
 
 Floats = NDArray[np.float32]
 PatientRows = NDArray[np.intp]
@@ -97,6 +110,9 @@ class BeatWindows:
     score: Floats
 
 
+WINDOW_FIELDS = tuple(field.name for field in fields(BeatWindows))
+
+
 class BeatTemplates:
     """Shapes and rhythm of the beats of all patients."""
 
@@ -110,11 +126,14 @@ class BeatTemplates:
         self._last_shape = np.zeros((rows, QRS), np.float32)
         self._last_size, self._last_like = np.ones((2, rows), np.float32)
         self._quality = np.tile(np.array([0, 1, 0, 1], np.float32), (rows, 1))  # roughness, likeness, change, accepted
+        self._compiled = open_compiled_templates()
+        self._bind()
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; the existing ones keep their state."""
         append_rows(self, BeatTemplates(max(0, rows - len(self._beats_seen))))
         self._rhythm.grow(rows)
+        self._bind()
 
     def start(self, row: int) -> None:
         """Forget a row: a run begins, of another patient or of the same one after an unknown time."""
@@ -136,6 +155,8 @@ class BeatTemplates:
             Noise level: how far the signal before the last QRS complexes was from that of the dominant beat, as the
             mean logarithm of the RMS difference; 0 for a difference of a twentieth of the complex.
         """
+        if self._compiled is not None:
+            return self._compiled.describe(*(getattr(beats, name) for name in WINDOW_FIELDS))
         rows = beats.rows
         comparison = self._compare_shapes(beats)
         wave = beats.waves[:, SLACK:-SLACK]
@@ -144,7 +165,7 @@ class BeatTemplates:
         dominant_wave = self._wave[rows, comparison.dominant]
         cluster_wave = np.where(comparison.joins[:, None], self._wave[rows, comparison.best], np.float32(0))
         likeness = _compare_waves(wave, dominant_wave, comparison.scale)
-        roughness = np.log(np.maximum(_wave_roughness(wave) / comparison.scale, LEAST_SIZE)) + 3
+        roughness = log_of(np.maximum(_wave_roughness(wave) / comparison.scale, LEAST_SIZE)) + 3
         quality = np.stack([roughness, comparison.like_best, likeness[2], beats.score > 0], axis=1)
         quality = self._quality[rows] + (quality - self._quality[rows]) / QUALITY_BEATS
 
@@ -165,13 +186,19 @@ class BeatTemplates:
             cluster[learnt] = self._learn(beats, learnt, comparison, level, recent)
         return inputs, cluster, ~comparison.joins, quality[:, 2]
 
+    def _bind(self) -> None:
+        """Let the compiled part work on the arrays of this object."""
+        if self._compiled is not None:
+            arrays = {**vars(self), **vars(self._rhythm)}
+            self._compiled.bind({name: arrays[f"_{name}"] for name in STATE})
+
     def _compare_shapes(self, beats: BeatWindows) -> "_TemplateComparison":
         """Compare the QRS shapes of the beats with the clusters of their rows."""
         rows = beats.rows
         n = np.arange(len(rows))
         shapes, sizes = _qrs_shapes(beats.waves[:, WAVE_BEFORE - QRS_BEFORE : WAVE_BEFORE + QRS_AFTER + 2 * SLACK])
         following, _ = _qrs_shapes(beats.following)
-        correlations = np.matmul(shapes, self._shape[rows].transpose(0, 2, 1))  # (n, moves, clusters)
+        correlations = (shapes[:, :, None] * self._shape[rows][:, None]).sum(-1)  # (n, moves, clusters)
         like = correlations.max(1)  # (n, clusters)
         weight = self._weight[rows]  # (n, clusters)
         best, dominant = like.argmax(1), weight.argmax(1)
@@ -200,11 +227,11 @@ class BeatTemplates:
             comparison.like_best,
             self._weight[rows, best] / total,
             self._weight[rows, dominant] / total,
-            np.log1p(self._weight[rows, best]) / 3,
+            log_1p_of(self._weight[rows, best]) / 3,
             self._rr[rows, best],
             self._next[rows, best],
-            np.log(size / comparison.scale),
-            np.log(size / np.maximum(self._last_size[rows], LEAST_SIZE)),
+            log_of(size / comparison.scale),
+            log_of(size / np.maximum(self._last_size[rows], LEAST_SIZE)),
             _best_correlation(comparison.shapes, self._last_shape[rows]),
             _best_correlation(comparison.shapes, comparison.following[:, SLACK]),
             self._last_like[rows],
@@ -213,7 +240,7 @@ class BeatTemplates:
 
     def _history_features(self, beats: BeatWindows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the numbers `score` and `seen` of SHAPE_FEATURES, each (n,)."""
-        return np.minimum(beats.score, 12) / 6, np.log1p(self._beats_seen[beats.rows]) / 4
+        return np.minimum(beats.score, 12) / 6, log_1p_of(self._beats_seen[beats.rows]) / 4
 
     def _learn(
         self, beats: BeatWindows, learnt: PatientRows, comparison: "_TemplateComparison", level: Floats, recent: Floats
@@ -243,8 +270,8 @@ class BeatTemplates:
         update_mean(self._wave, wave - level[learnt])
         update_mean(self._size, size)
         interval, recent = beats.rr[learnt, 0], recent[learnt]
-        log_rr = np.log(np.maximum(interval, LEAST_RR_S))
-        log_next = np.log(np.maximum(beats.next[learnt], LEAST_RR_S))
+        log_rr = log_of(np.maximum(interval, LEAST_RR_S))
+        log_next = log_of(np.maximum(beats.next[learnt], LEAST_RR_S))
         update_mean(self._rr, np.where(np.isnan(log_rr), 0, np.clip(log_rr - recent, -1.5, 1.5)))
         update_mean(self._next, np.clip(log_next - recent, -1.5, 1.5))
         new = np.where(interval < PAUSE_RR_S, log_rr, np.float32(np.nan))  # NaN also if it is unknown
@@ -272,6 +299,31 @@ class _TemplateComparison:
     like_best: Floats  # (n,) correlation
     like_dominant: Floats  # (n,) correlation
     scale: Floats  # (n,) mV, size of the dominant QRS complex
+
+
+def open_compiled_templates() -> CompiledTemplates | None:
+    """Return what describes beats in C; None where it was not built."""
+    if (library := load_library()) is None:
+        return None
+    constants = {
+        "join_correlation": JOIN_CORRELATION,
+        "weight_fade": WEIGHT_FADE,
+        "mean_beats": MEAN_BEATS,
+        "quality_beats": QUALITY_BEATS,
+        "least_size": LEAST_SIZE,
+        "rhythm_limit": FEATURE_LIMITS[0],
+        "shape_limit": FEATURE_LIMITS[-1],
+        "near": NEAR,
+        "similar": SIMILAR,
+        "similar_next": SIMILAR_NEXT,
+        "sinus_rate": SINUS_RATE,
+        "sinus_rise": SINUS_RISE,
+        "sinus_fall": SINUS_FALL,
+        "pause_rr_s": PAUSE_RR_S,
+        "least_rr_s": LEAST_RR_S,
+        "first_log_rr": FIRST_LOG_RR,
+    }
+    return CompiledTemplates(library, constants, SLOW_STEP, SLOW_SHARES, INPUTS)
 
 
 def _join_inputs(waves: NDArray[Any], numbers: NDArray[Any]) -> Floats:
@@ -305,7 +357,7 @@ def _unit_vectors(vectors: Floats) -> tuple[Floats, Floats]:
 
 def _best_correlation(shapes: Floats, other: Floats) -> Floats:
     """Return the highest correlation (n,) of any move of (n, moves, QRS) with (n, QRS)."""
-    best: Floats = np.matmul(shapes, other[:, :, None])[:, :, 0].max(1)
+    best: Floats = (shapes * other[:, None]).sum(-1).max(1)  # no product of matrices: its order hangs on the processor
     return best
 
 
@@ -324,7 +376,7 @@ def _compare_waves(wave: Floats, dominant_wave: Floats, scale: Floats) -> tuple[
     part = _unit_vectors(part)[0]
     whole: Floats = (both[0] * both[1]).sum(1)
     p_wave: Floats = (part[0] * part[1]).sum(1)
-    return whole, p_wave, np.log(np.maximum(difference, LEAST_SIZE)) + 3
+    return whole, p_wave, log_of(np.maximum(difference, LEAST_SIZE)) + 3
 
 
 def _wave_roughness(wave: Floats) -> Floats:
