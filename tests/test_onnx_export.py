@@ -12,8 +12,9 @@ from model.beats import dataset
 from model.beats.dataset import BeatSet, DataSplit
 from model.errors import CheckpointError, ConfigError
 from model.nets import checkpoint
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.training import class_scores, onnx_export
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`BeatTemplates.describe` in C (`model/compiled/beat_templates.c`): the same to the last bit, for a tenth of the time."""
+"""`BeatTemplates.describe` in C (`model/compiled/beat_templates.c`): to the last bit in a tenth of the time."""
 
 import ctypes
 from collections.abc import Mapping

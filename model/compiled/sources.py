@@ -6,7 +6,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "compiled_parts.so"
 CONTRACTED = {"beat_templates.c": "off", "context_net.c": "fast", "source_digest.c": "off"}
-"""The sources, and whether a product and a sum may become one operation: quicker, but it rounds otherwise than NumPy."""
+"""The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 
 
 def digest_sources() -> str:
