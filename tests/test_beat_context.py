@@ -21,6 +21,7 @@ from agent.pipeline.pipeline import Findings, Pipeline
 from model.beats.templates import CHANNELS, FEATURES, INPUTS, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
 from model.nets import context_net
 from model.nets.checkpoint_card import CONTEXT_INPUT, ModelCard
+from model.nets.net_size import CONTEXT_SIZE
 from model.records.resample import FS
 
 NewWard = Callable[[], Pipeline]
@@ -47,7 +48,7 @@ def in_context() -> BeatClassifier:
     """A net with random weights, loud enough to say of some candidates this and of some that."""
     torch.set_num_threads(1)
     torch.manual_seed(2)
-    net = context_net.build_context_net(context_net.CONTEXT_SIZE, torch.device("cpu")).eval()
+    net = context_net.build_context_net(CONTEXT_SIZE, torch.device("cpu")).eval()
     with torch.no_grad():
         net.output.weight *= 80
         net.alone.weight *= 80

@@ -49,16 +49,15 @@ def load_beat_classifier(weights: str, device_name: str, threads: int | None) ->
 
     Raises CheckpointError or DeviceError.
     """
-    path, library = find_checkpoint(weights), load_library()
-    is_compiled = library is not None and runs_on_cpu(device_name)
-    if is_compiled and is_shipped(path):
+    path, library = find_checkpoint(weights), load_library() if runs_on_cpu(device_name) else None
+    if library is not None and is_shipped(path):
         card, arrays = read_weights(path)
         if card.kind == "context":
             return BeatClassifier(CompiledContextNet(library, arrays, WAVE), card, CPU)
     from agent.analysis.torch_classifier import build_torch_classifier, load_for_torch
 
     net, card, chosen = load_for_torch(path, device_name, threads)
-    if is_compiled and card.kind == "context":
+    if library is not None and card.kind == "context":
         arrays = {name: value.numpy() for name, value in net.state_dict().items()}
         return BeatClassifier(CompiledContextNet(library, arrays, WAVE), card, CPU)
     return build_torch_classifier(net, card, chosen)

@@ -191,12 +191,12 @@ class RhythmHistory:
         self._unsteady[rows] = np.where(unknown, unsteady, np.where(steady | np.isnan(slow[:, -1]), 0, unsteady + 1))
 
 
-def log_of(x: Floats) -> Floats:
+def log_of(x: NDArray[Any]) -> Floats:
     """Return logarithms as every processor has them: NumPy's own of float32 differ in the last bit."""
     return np.log(x.astype(np.float64)).astype(np.float32)
 
 
-def log_1p_of(x: Floats) -> Floats:
+def log_1p_of(x: NDArray[Any]) -> Floats:
     """Return the logarithms of 1 + x in the same way."""
     return np.log1p(x.astype(np.float64)).astype(np.float32)
 
