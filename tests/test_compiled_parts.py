@@ -98,7 +98,7 @@ def test_a_ward_without_them(settings: Config, monkeypatch: pytest.MonkeyPatch) 
             assert (ours.bed, ours.sample, ours.label) == (theirs.bed, theirs.sample, theirs.label)
             np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4)
         else:
-            assert ours == theirs
+            assert repr(ours) == repr(theirs)  # a strip holds an array
 
 
 @built
