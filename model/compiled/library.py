@@ -1,17 +1,21 @@
 """The compiled parts as a library, and how arrays are handed to them."""
 
 import ctypes
+import os
 from functools import cache
 from typing import Any
 
 from numpy.typing import NDArray
 
+from model.compiled import LIBRARY_VARIABLE
 from model.compiled.sources import LIBRARY, digest_sources
 
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """Return the library; None where it was not built, or from other sources than are there."""
+    """Return the library; None where it was not built, or from other sources than are there, or is not wanted."""
+    if os.environ.get(LIBRARY_VARIABLE) == "0":
+        return None
     try:
         library = ctypes.CDLL(str(LIBRARY))
         library.source_digest.restype = ctypes.c_char_p
