@@ -1,8 +1,8 @@
 """What the parts in C are worth: `python -m benchmarks.compiled [--json FILE]`.
 
-The parts beside their twins in Python, A B A B in one run of one thread: a beat described beside its patient's others, a
-beat classified, an hour of one lead analysed as `ecg-agent analyse` does, and a monitor of one bed from its start to its
-first beat. The medians of each are compared. ECG_AGENT_COMPILED=0 leaves the parts out anywhere.
+The parts beside their twins in Python, A B A B in one run of one thread: a beat described beside its patient's others,
+a beat classified, an hour of one lead analysed as `ecg-agent analyse` does, and a monitor of one bed from its start to
+its first beat. The medians of each are compared. ECG_AGENT_COMPILED=0 leaves the parts out anywhere.
 """
 
 import argparse

@@ -81,12 +81,12 @@ INPUTS = CHANNELS * WAVE + len(FEATURES)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatWindows:
-    """The next beat of each of n patients.
+    """The next n beats of some patients.
 
     Attributes
     ----------
     rows : (n,) intp
-        The patients, all different.
+        The patients. Beats of the same one are in order.
     waves : (n, WAVE + 2 SLACK) float32
         Millivolts at 125 Hz around each R peak.
     following : (n, QRS + 2 SLACK) float32
@@ -157,6 +157,16 @@ class BeatTemplates:
         """
         if self._compiled is not None:
             return self._compiled.describe(*(getattr(beats, name) for name in WINDOW_FIELDS))
+        n = len(beats.rows)
+        inputs, cluster = np.empty((n, INPUTS), np.float32), np.empty(n, np.intp)
+        new, noise = np.empty(n, np.bool_), np.empty(n, np.float32)
+        for which in _turns(beats.rows):
+            described = self._describe_together(BeatWindows(*(getattr(beats, name)[which] for name in WINDOW_FIELDS)))
+            inputs[which], cluster[which], new[which], noise[which] = described
+        return inputs, cluster, new, noise
+
+    def _describe_together(self, beats: BeatWindows) -> tuple[Floats, PatientRows, NDArray[np.bool_], Floats]:
+        """Describe beats of patients that are all different."""
         rows = beats.rows
         comparison = self._compare_shapes(beats)
         wave = beats.waves[:, SLACK:-SLACK]
@@ -299,6 +309,18 @@ class _TemplateComparison:
     like_best: Floats  # (n,) correlation
     like_dominant: Floats  # (n,) correlation
     scale: Floats  # (n,) mV, size of the dominant QRS complex
+
+
+def _turns(rows: PatientRows) -> list[PatientRows]:
+    """Return the indices of the first beat of each of the rows (n,), then those of the second ones, and so on."""
+    seen: dict[int, int] = {}
+    turns: list[list[int]] = []
+    for index, row in enumerate(rows.tolist()):
+        turn = seen[row] = seen.get(row, -1) + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(index)
+    return [np.array(turn, np.intp) for turn in turns]
 
 
 def open_compiled_templates() -> CompiledTemplates | None:
