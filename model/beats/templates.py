@@ -36,6 +36,7 @@ from model.beats.rhythm_history import (
     log_of,
     reset_row,
 )
+from model.beats.vector_shapes import best_correlation, row_medians, unit_vectors
 from model.compiled.library import load_library
 
 Floats = NDArray[np.float32]
@@ -170,7 +171,7 @@ class BeatTemplates:
         rows = beats.rows
         comparison = self._compare_shapes(beats)
         wave = beats.waves[:, SLACK:-SLACK]
-        level = _row_medians(wave)
+        level = row_medians(wave)
         wave = wave - level
         dominant_wave = self._wave[rows, comparison.dominant]
         cluster_wave = np.where(comparison.joins[:, None], self._wave[rows, comparison.best], np.float32(0))
@@ -242,10 +243,10 @@ class BeatTemplates:
             self._next[rows, best],
             log_of(size / comparison.scale),
             log_of(size / np.maximum(self._last_size[rows], LEAST_SIZE)),
-            _best_correlation(comparison.shapes, self._last_shape[rows]),
-            _best_correlation(comparison.shapes, comparison.following[:, SLACK]),
+            best_correlation(comparison.shapes, self._last_shape[rows]),
+            best_correlation(comparison.shapes, comparison.following[:, SLACK]),
             self._last_like[rows],
-            _best_correlation(comparison.following, self._shape[rows, dominant]),
+            best_correlation(comparison.following, self._shape[rows, dominant]),
         )
 
     def _history_features(self, beats: BeatWindows) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -275,7 +276,7 @@ class BeatTemplates:
             means[rows, cluster] = means[rows, cluster] * (1 - part) + new * part
 
         update_mean(self._shape, comparison.shapes[learnt, moves])
-        self._shape[rows, cluster] = _unit_vectors(self._shape[rows, cluster])[0]
+        self._shape[rows, cluster] = unit_vectors(self._shape[rows, cluster])[0]
         wave = beats.waves[learnt[:, None], moves[:, None] + np.arange(WAVE)]
         update_mean(self._wave, wave - level[learnt])
         update_mean(self._size, size)
@@ -360,27 +361,8 @@ def _qrs_shapes(windows: Floats) -> tuple[Floats, Floats]:
     """Return the QRS shapes of (n, QRS + 2 SLACK) mV as unit vectors (n, moves, QRS), and the unmoved sizes (n,)."""
     # Indexing instead of `take` would give another memory order, and so another order of the sums.
     moved = np.take(windows, MOVE_INDEX, axis=1)
-    shapes, size = _unit_vectors(moved - moved.sum(-1, keepdims=True) / QRS)
+    shapes, size = unit_vectors(moved - moved.sum(-1, keepdims=True) / QRS)
     return shapes, size[:, SLACK]
-
-
-def _row_medians(waves: Floats) -> Floats:
-    """Return the medians (n, 1) of waves (n, WAVE), as `np.median` does, which takes far longer for few of them."""
-    ordered = np.sort(waves, axis=1)
-    medians: Floats = (ordered[:, WAVE // 2 - 1 : WAVE // 2] + ordered[:, WAVE // 2 : WAVE // 2 + 1]) * np.float32(0.5)
-    return medians
-
-
-def _unit_vectors(vectors: Floats) -> tuple[Floats, Floats]:
-    """Return vectors (..., k) divided by their lengths, and the lengths (...)."""
-    size = np.sqrt((vectors * vectors).sum(-1))
-    return vectors / np.maximum(size, np.float32(1e-6))[..., None], size
-
-
-def _best_correlation(shapes: Floats, other: Floats) -> Floats:
-    """Return the highest correlation (n,) of any move of (n, moves, QRS) with (n, QRS)."""
-    best: Floats = (shapes * other[:, None]).sum(-1).max(1)  # no product of matrices: its order hangs on the processor
-    return best
 
 
 def _compare_waves(wave: Floats, dominant_wave: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
@@ -394,8 +376,8 @@ def _compare_waves(wave: Floats, dominant_wave: Floats, scale: Floats) -> tuple[
     part = part - part.sum(2, keepdims=True) / part.shape[2]
     change = part[0] - part[1]
     difference = np.sqrt((change * change).sum(1) / part.shape[2]) / scale
-    both = _unit_vectors(both - both.sum(2, keepdims=True) / WAVE)[0]
-    part = _unit_vectors(part)[0]
+    both = unit_vectors(both - both.sum(2, keepdims=True) / WAVE)[0]
+    part = unit_vectors(part)[0]
     whole: Floats = (both[0] * both[1]).sum(1)
     p_wave: Floats = (part[0] * part[1]).sum(1)
     return whole, p_wave, log_of(np.maximum(difference, LEAST_SIZE)) + 3
