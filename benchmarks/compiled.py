@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import write_figures
-from model.compiled import LIBRARY_VARIABLE
 from model.compiled.library import load_library
+from model.compiled.sources import LIBRARY_VARIABLE
 
 ROUNDS = 3
 SECONDS = 0.4

@@ -28,7 +28,7 @@ from agent.core.setting_types import (
     ThreadCount,
     UnitFraction,
 )
-from model.compiled import LIBRARY_VARIABLE
+from model.compiled.sources import LIBRARY_VARIABLE
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import ContextRecipe, TrainingRecipe
 

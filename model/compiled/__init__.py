@@ -2,6 +2,3 @@
 
 Each has a twin in Python, which is used where it was not built, and which says what it computes.
 """
-
-LIBRARY_VARIABLE = "ECG_AGENT_COMPILED"
-"""Set to 0 in the environment, the parts in C are left out."""

@@ -7,8 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from model.compiled import LIBRARY_VARIABLE
-from model.compiled.sources import LIBRARY, digest_sources
+from model.compiled.sources import LIBRARY, LIBRARY_VARIABLE, digest_sources
 
 
 @cache

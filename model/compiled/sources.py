@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+LIBRARY_VARIABLE = "ECG_AGENT_COMPILED"
+"""Set to 0 in the environment, the parts in C are left out."""
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "compiled_parts.so"
 CONTRACTED = {"beat_templates.c": "off", "context_net.c": "fast", "source_digest.c": "off"}
