@@ -3,6 +3,8 @@
 The parts beside their twins in Python, A B A B in one run of one thread: a beat described beside its patient's others,
 a beat classified, an hour of one lead analysed as `ecg-agent analyse` does, and a monitor of one bed from its start to
 its first beat. The medians of each are compared. ECG_AGENT_COMPILED=0 leaves the parts out anywhere.
+
+`--records` compares the beats of the 48 embedded records instead: all their samples and classes.
 """
 
 import argparse
@@ -92,6 +94,35 @@ def measure_start() -> dict[str, float]:
     return {"first_beat_s": first_s, "memory_mb": int(resident.split()[1]) / 1024}
 
 
+def find_beats() -> dict[str, list[tuple[int, str]]]:
+    """Return the R peaks at 125 Hz and classes of all embedded records, two leads."""
+    from agent.analysis.beat_classifier import load_beat_classifier
+    from agent.core.config import load_config
+    from agent.evaluation.record_analysis import analyse_records
+    from model.records.wfdb_records import embedded_records, open_record
+
+    records = [open_record(name) for name in embedded_records()]
+    outputs, _ = analyse_records(records, load_config(None, {}), load_beat_classifier("live", "cpu", 1), lambda _: None)
+    return {name: [(beat.sample, beat.label) for beat in output.beats] for name, output in outputs.items()}
+
+
+def run_other_way(way: str, option: str) -> Any:
+    """Return what this command prints with an option in a process with the parts in C, or without them."""
+    environment = os.environ | {LIBRARY_VARIABLE: "1" if way == "compiled" else "0"}
+    command = [sys.executable, "-m", "benchmarks.compiled", option]
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def compare_beats() -> str:
+    """Return how the beats of the records differ."""
+    compiled, plain = (
+        {(name, sample): label for name, beats in run_other_way(way, "--beats").items() for sample, label in beats}
+        for way in ("compiled", "python")
+    )
+    other = sum(plain[key] != compiled[key] for key in plain.keys() & compiled.keys())
+    return f"{len(plain):,} beats: {other} of another class, {len(plain.keys() ^ compiled.keys())} elsewhere"
+
+
 def measure_both() -> dict[str, Any]:
     """Return the medians with the parts and without them."""
     device = subprocess.Popen(
@@ -102,10 +133,7 @@ def measure_both() -> dict[str, Any]:
         runs: dict[str, list[dict[str, float]]] = {"compiled": [], "python": []}
         for _ in range(ROUNDS):
             for way, of_way in runs.items():
-                environment = os.environ | {LIBRARY_VARIABLE: "1" if way == "compiled" else "0"}
-                command = [sys.executable, "-m", "benchmarks.compiled", "--one"]
-                out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-                of_way.append(json.loads(out))
+                of_way.append(run_other_way(way, "--one"))
                 print(f"{way:8} " + ", ".join(f"{name} {value:.3g}" for name, value in of_way[-1].items()), flush=True)
     finally:
         device.kill()
@@ -121,12 +149,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", action="store_true", help="measure as this process is, and print JSON")
+    parser.add_argument(
+        "--beats", action="store_true", help="print the beats of all records"
+    )
+    parser.add_argument("--records", action="store_true", help="compare the beats of all records")
     options = parser.parse_args()
+    if options.beats:
+        print(json.dumps(find_beats()))
+        return
     if options.one:
         print(json.dumps(measure_parts() | measure_start()))
         return
     if load_library() is None:
         raise SystemExit("the parts in C were not built: no C compiler (cc)?")
+    if options.records:
+        print(compare_beats())
+        return
     figures = measure_both()
     for name, value in figures["python"].items():
         print(f"{name:16} {value:10.3g} -> {figures['compiled'][name]:10.3g}: {value / figures['compiled'][name]:.1f}")
