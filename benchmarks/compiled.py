@@ -149,9 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", action="store_true", help="measure as this process is, and print JSON")
-    parser.add_argument(
-        "--beats", action="store_true", help="print the beats of all records"
-    )
+    parser.add_argument("--beats", action="store_true", help="print the beats of all records")
     parser.add_argument("--records", action="store_true", help="compare the beats of all records")
     options = parser.parse_args()
     if options.beats:
