@@ -20,7 +20,8 @@ from agent.core.config import SignalConfig, load_config
 from agent.training.live_run import LiveSources, build_unchanged_candidates, settle_scored_beats, split_sides
 from model.beats.cluster_smoothing import TEMPERATURE
 from model.errors import CheckpointError, EcgError
-from model.nets.checkpoint import find_checkpoint, load_checkpoint
+from model.nets.checkpoint import load_checkpoint
+from model.nets.checkpoint_card import find_checkpoint
 from model.nets.context_net import ContextNet
 from model.training.class_scores import change_temperature, compute_calibration, fit_temperature
 from model.training.context_training import predict_context_outcomes

@@ -23,7 +23,7 @@ import torch
 from benchmarks.figures import write_figures
 from model.beats import dataset
 from model.beats.dataset import BeatSet, DataSplit
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.nets.beat_net import InferenceNet
 from model.records.wfdb_records import CLASSES
 from model.training import class_scores
@@ -129,7 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     require_onnx_packages()
     torch.set_num_threads(1)
-    weights = checkpoint.find_checkpoint(options.weights)
+    weights = checkpoint_card.find_checkpoint(options.weights)
     card = checkpoint.load_beat_net(weights, torch.device("cpu"))[1]
     beats = split_by_card(card, dataset.load_beat_set())
     rows = compare_methods(weights, beats.train) if options.methods else measure(weights, beats)

@@ -39,8 +39,8 @@ from benchmarks.accuracy_tables import (
     stranger_beats_table,
 )
 from benchmarks.beds import OSEA_S
+from benchmarks.cost_tables import archive_table, compiled_table, describe_archive, report_table
 from benchmarks.figures import FOLDER, ROOT, read_figures
-from benchmarks.scale_tables import archive_table, describe_archive
 from benchmarks.table_format import build_table, source_line
 
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -152,20 +152,6 @@ def dashboard_table(folder: Path) -> str:
     peer = "The same content by Layout, Panel and Table of rich takes"
     times = f"{figures['results']['peer_to_ours']:.0f} times as long as our drawing of it."
     return build_table(heads, rows) + f"\n{peer} {times}\n" + source_line(figures)
-
-
-def report_table(folder: Path) -> str:
-    """Return what the report of a long recording costs."""
-    figures = read_figures("report", folder)
-    results = figures["results"]
-    heads = ("recording", "CPU", "memory", "of reading it with wfdb-python")
-    row = (
-        f"{results['hours']:g} hours, {results['alarms']:,} alarms",
-        f"{results['report_cpu_s']:.1f} s",
-        _memory(results["report_mb"]),
-        f"{results['of_wfdb_read']:.1f}",
-    )
-    return build_table(heads, [row]) + source_line(figures)
 
 
 def summary_table(folder: Path) -> str:
@@ -339,6 +325,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "beds": beds_table,
     "stages": stages_table,
     "ward": ward_table,
+    "compiled": compiled_table,
     "dashboard": dashboard_table,
     "archive": archive_table,
     "report": report_table,

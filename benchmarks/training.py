@@ -26,7 +26,8 @@ from benchmarks.figures import write_figures
 from model import device
 from model.beats import dataset
 from model.beats.dataset import DataSplit
-from model.nets.beat_net import InferenceNet, NetSize, block_samples_left, build_beat_net
+from model.nets.beat_net import InferenceNet, build_beat_net
+from model.nets.net_size import NetSize, block_samples_left
 from model.training import class_scores
 from model.training.training_run import TrainingRequest, TrainingRun
 

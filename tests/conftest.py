@@ -21,6 +21,7 @@ from support.commands import RunHere, make_run_here
 from support.fork_server import ForkedPopen
 
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
+from agent.analysis.torch_classifier import build_torch_classifier
 from agent.core import config as configuration
 from agent.core.config import Config
 from agent.core.events import Event
@@ -32,8 +33,9 @@ from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.snapshot import SnapshotMaker
 from agent.pipeline.pipeline import Pipeline
 from model.beats.dataset import read_default_lead
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.records import wfdb_records
 from model.records.resample import FS
 
@@ -112,7 +114,7 @@ def classifier() -> BeatClassifier:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = build_beat_net(NetSize(), torch.device("cpu")).eval()
-    return BeatClassifier(net, ModelCard("random", net.size, {}, {}), torch.device("cpu"))
+    return build_torch_classifier(net, ModelCard("random", net.size, {}, {}), torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

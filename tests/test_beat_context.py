@@ -13,13 +13,15 @@ from agent.analysis.beat_cutter import Candidates
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import RowIndexArray
+from agent.analysis.torch_classifier import build_torch_classifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.pipeline import Findings, Pipeline
 from model.beats.templates import CHANNELS, FEATURES, INPUTS, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
 from model.nets import context_net
-from model.nets.checkpoint import CONTEXT_INPUT, ModelCard
+from model.nets.checkpoint_card import CONTEXT_INPUT, ModelCard
+from model.nets.net_size import CONTEXT_SIZE
 from model.records.resample import FS
 
 NewWard = Callable[[], Pipeline]
@@ -46,12 +48,12 @@ def in_context() -> BeatClassifier:
     """A net with random weights, loud enough to say of some candidates this and of some that."""
     torch.set_num_threads(1)
     torch.manual_seed(2)
-    net = context_net.build_context_net(context_net.CONTEXT_SIZE, torch.device("cpu")).eval()
+    net = context_net.build_context_net(CONTEXT_SIZE, torch.device("cpu")).eval()
     with torch.no_grad():
         net.output.weight *= 80
         net.alone.weight *= 80
     card = ModelCard("random", net.size, {}, {}, input=CONTEXT_INPUT, kind="context")
-    return BeatClassifier(net, card, torch.device("cpu"))
+    return build_torch_classifier(net, card, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.analysis.beat_classifier import BeatClassifier
 from model.beats.dataset import BeatSet, DataSplit
-from model.nets.beat_net import (
-    BeatNet,
-    InferenceNet,
-    NetSize,
-    block_samples_left,
-    build_beat_net,
-    count_parameters,
-    fold_beat_net,
-)
+from model.nets.beat_net import BeatNet, InferenceNet, build_beat_net, count_parameters, fold_beat_net
+from model.nets.net_size import NetSize, block_samples_left
 from model.training.recipe import TrainingRecipe
 from model.training.training_run import TrainingRequest, TrainingRun
 

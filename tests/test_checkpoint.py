@@ -15,9 +15,11 @@ from torch import Tensor
 
 from model.beats.templates import INPUTS
 from model.errors import CheckpointError
-from model.nets import checkpoint
-from model.nets.beat_net import BeatNet, NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard, NetInput, load_checkpoint, save_checkpoint
+from model.nets import checkpoint, checkpoint_card
+from model.nets.beat_net import BeatNet, build_beat_net
+from model.nets.checkpoint import load_checkpoint, save_checkpoint
+from model.nets.checkpoint_card import ModelCard, NetInput
+from model.nets.net_size import NetSize
 
 CPU = torch.device("cpu")
 CARD = ModelCard("made", NetSize(), {"command": "ecg-agent train", "seed": 0}, {"accuracy": 0.5})
@@ -117,14 +119,14 @@ def test_missing(tmp_path: Path) -> None:
 def test_find_unknown(name: str) -> None:
     """Weights that are neither shipped nor a file, whatever their name looks like, are refused with a hint."""
     with pytest.raises(CheckpointError, match=r"^no weights .*--weights"):
-        checkpoint.find_checkpoint(name)
+        checkpoint_card.find_checkpoint(name)
 
 
 def test_find(valid: Path) -> None:
     """Weights are found by path, and by name where they are shipped."""
-    assert checkpoint.find_checkpoint(str(valid)) == valid
-    assert [checkpoint.find_checkpoint(name).stem for name in checkpoint.shipped_checkpoints()] == list(
-        checkpoint.shipped_checkpoints()
+    assert checkpoint_card.find_checkpoint(str(valid)) == valid
+    assert [checkpoint_card.find_checkpoint(name).stem for name in checkpoint_card.shipped_checkpoints()] == list(
+        checkpoint_card.shipped_checkpoints()
     )
 
 
@@ -138,7 +140,7 @@ def test_cut_short(valid: Path, tmp_path: Path, left: int) -> None:
 def test_huge(tmp_path: Path) -> None:
     """A file larger than any checkpoint is refused before it is read."""
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(checkpoint.LARGEST_CHECKPOINT + 1)
+        file.truncate(checkpoint_card.LARGEST_CHECKPOINT + 1)
     refused(tmp_path / "huge", "too large")
 
 
@@ -244,7 +246,7 @@ def test_not_finite(changed: Callable[..., Path], value: float) -> None:
     refused(changed(tensors={"output.bias": torch.tensor([0, 0, value, 0, 0])}), "not finite")
 
 
-@pytest.mark.parametrize("name", checkpoint.shipped_checkpoints())
+@pytest.mark.parametrize("name", checkpoint_card.shipped_checkpoints())
 @pytest.mark.parametrize(
     ("factor", "names", "reason"),
     [
@@ -259,7 +261,7 @@ def test_not_finite(changed: Callable[..., Path], value: float) -> None:
 )
 def test_values_that_no_training_gives(tmp_path: Path, name: str, factor: float, names: str, reason: str) -> None:
     """The line says what is wrong with the values of weights: zeros are not called large."""
-    path = checkpoint.find_checkpoint(name)
+    path = checkpoint_card.find_checkpoint(name)
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     made = {
@@ -272,7 +274,7 @@ def test_values_that_no_training_gives(tmp_path: Path, name: str, factor: float,
 
 def test_a_spread_below_zero(tmp_path: Path) -> None:
     """Inputs are not divided by what is no spread."""
-    path = checkpoint.find_checkpoint("live")
+    path = checkpoint_card.find_checkpoint("live")
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     for value in (0.0, -1.0):
@@ -308,10 +310,10 @@ def test_random_bytes(tmp_path: Path, content: bytes) -> None:
         load_checkpoint(tmp_path / "random", CPU)
 
 
-@pytest.mark.parametrize("name", checkpoint.shipped_checkpoints())
+@pytest.mark.parametrize("name", checkpoint_card.shipped_checkpoints())
 def test_shipped_weights(name: str) -> None:
     """Shipped weights load, and their card says how to make them again and from which data."""
-    net, card = load_checkpoint(checkpoint.find_checkpoint(name), CPU)
+    net, card = load_checkpoint(checkpoint_card.find_checkpoint(name), CPU)
     assert card.name == name
     assert card.training["command"].startswith("ecg-agent train")
     assert isinstance(card.training["seed"], int)

@@ -10,14 +10,16 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 
-from agent.analysis.beat_classifier import BeatClassifier
+from agent.analysis.torch_classifier import build_torch_classifier
 from agent.cli.app import run_command_line
 from model.beats.templates import INPUTS, WAVE
 from model.errors import CheckpointError
-from model.nets.beat_net import BeatNet, NetSize
+from model.nets.beat_net import BeatNet
 from model.nets.beat_net import build_beat_net as build_beat
-from model.nets.checkpoint import CONTEXT_INPUT, ModelCard, NetInput, load_beat_net, load_checkpoint, save_checkpoint
-from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net
+from model.nets.checkpoint import load_beat_net, load_checkpoint, save_checkpoint
+from model.nets.checkpoint_card import CONTEXT_INPUT, ModelCard, NetInput
+from model.nets.context_net import ContextNet, build_context_net
+from model.nets.net_size import CONTEXT_SIZE, NetSize
 
 CPU = torch.device("cpu")
 CARD = ModelCard(
@@ -76,7 +78,7 @@ def test_round_trip(net: ContextNet, context: Path) -> None:
 
 def test_the_monitor_takes_it(net: ContextNet, context: Path) -> None:
     """The classifier of the pipeline knows the kind, and gives the net's own log-probabilities."""
-    classifier, inputs = BeatClassifier(*load_checkpoint(context, CPU), CPU), torch.randn(70, INPUTS)
+    classifier, inputs = build_torch_classifier(*load_checkpoint(context, CPU), CPU), torch.randn(70, INPUTS)
     assert classifier.in_context
     said = torch.from_numpy(classifier(inputs.numpy()))
     assert torch.allclose(said, net(inputs), atol=1e-5)

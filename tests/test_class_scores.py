@@ -3,7 +3,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.nets.beat_net import NetSize, build_beat_net
+from model.nets.beat_net import build_beat_net
+from model.nets.net_size import NetSize
 from model.training import class_scores
 from model.training.class_scores import (
     bootstrap_class_intervals,

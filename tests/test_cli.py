@@ -22,14 +22,15 @@ from conftest import all_found
 from support.agent_process import AgentProcess, run_agent
 from support.commands import RunHere
 
-from agent.analysis.beat_classifier import BeatClassifier
+from agent.analysis.torch_classifier import build_torch_classifier
 from agent.cli.app import run_command_line
 from agent.cli.device_process import device_error
 from agent.core.messages import Beat, Chunk, End
 from agent.pipeline.pipeline import Pipeline
-from model.nets import checkpoint
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard
+from model.nets import checkpoint, checkpoint_card
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.records.wfdb_records import embedded_records
 from simulator.record_replay import RecordReplay, ReplayPlan
 
@@ -257,7 +258,7 @@ def in_process(plan: ReplayPlan, weights: Path, settings: Any) -> list[Beat]:
     """The beats of a plan, all in this process."""
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
-    ward = Pipeline(settings, BeatClassifier(*checkpoint.load_checkpoint(weights, cpu), cpu))
+    ward = Pipeline(settings, build_torch_classifier(*checkpoint.load_checkpoint(weights, cpu), cpu))
     messages: Sequence[Chunk | End] = list(RecordReplay(plan, 40.0))
     return [found for found in all_found(ward, messages) if isinstance(found, Beat)]
 
@@ -379,7 +380,7 @@ def test_a_piped_table_has_100_columns_at_most(run_here: RunHere, command: tuple
     done = run_here(*command)
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    names = embedded_records() if command[0] == "simulate" else checkpoint.shipped_checkpoints()
+    names = embedded_records() if command[0] == "simulate" else checkpoint_card.shipped_checkpoints()
     assert set(names) <= {line.split()[0] for line in lines if line.strip()}
 
 

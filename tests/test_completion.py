@@ -10,7 +10,7 @@ import pytest
 from agent.cli.completion import LEAD_NAMES, SET_NAMES
 from agent.core.config import load_config
 from agent.evaluation.record_selection import RECORD_SETS
-from model.nets.checkpoint import shipped_checkpoints
+from model.nets.checkpoint_card import shipped_checkpoints
 from model.records.wfdb_records import embedded_noises, embedded_records, open_record
 
 MEASURE = """

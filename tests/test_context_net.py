@@ -5,13 +5,13 @@ from torch import Tensor, nn
 from model.beats.templates import CHANNELS, FEATURES, INPUTS, WAVE
 from model.nets.beat_net import count_parameters
 from model.nets.context_net import (
-    CONTEXT_SIZE,
     ContextInferenceNet,
     ContextNet,
     build_context_net,
     context_samples_left,
     fold_context_net,
 )
+from model.nets.net_size import CONTEXT_SIZE
 
 CPU = torch.device("cpu")
 WAVES = CHANNELS * WAVE

@@ -27,7 +27,7 @@ from agent.outputs.text_lines import format_result
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import record_chunks
 from model import errors
-from model.nets import checkpoint
+from model.nets import checkpoint_card
 from model.records.wfdb_records import open_record, read_record_samples
 from model.training import model_card
 
@@ -145,11 +145,11 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
 def test_every_shipped_checkpoint_has_its_card() -> None:
     """docs/models holds a card for each of the shipped weights, as its command prints it, and no other."""
     folder = REPOSITORY / "docs" / "models"
-    assert {path.stem for path in folder.glob("*.md")} == {*checkpoint.shipped_checkpoints(), WAVEFORM}
-    for name in checkpoint.shipped_checkpoints():
-        assert (folder / f"{name}.md").read_text() == model_card.render_model_card(checkpoint.find_checkpoint(name)), (
-            name
-        )
+    assert {path.stem for path in folder.glob("*.md")} == {*checkpoint_card.shipped_checkpoints(), WAVEFORM}
+    for name in checkpoint_card.shipped_checkpoints():
+        assert (folder / f"{name}.md").read_text() == model_card.render_model_card(
+            checkpoint_card.find_checkpoint(name)
+        ), name
 
 
 def test_no_page_has_an_empty_place() -> None:

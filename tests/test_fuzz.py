@@ -31,9 +31,10 @@ from benchmarks.fuzz.mutation import CHANGES, LARGEST, mutated, value
 from benchmarks.fuzz.sequences import Sequences
 from benchmarks.fuzz.worker import Failure, Subject, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError
-from model.nets import checkpoint
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard
+from model.nets import checkpoint, checkpoint_card
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.records import wfdb_header, wfdb_records
 from model.records.annotations import LARGEST_ANNOTATION_FILE, AnnotationFile, encode_annotations, read_annotations
 from model.records.resample import resampling_ratio
@@ -548,7 +549,7 @@ def test_names_of_weights(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["live", "best"])
 def test_weights_too_large(tmp_path: Path, name: str) -> None:
     """Finite weights that would make probabilities that are not are refused; those that ship are far from that."""
-    path = checkpoint.find_checkpoint(name)
+    path = checkpoint_card.find_checkpoint(name)
     net, _ = checkpoint.load_checkpoint(path, torch.device("cpu"))
     assert checkpoint.largest_net_score(net) < 1e15
     with safe_open(path, "pt") as file:
@@ -563,7 +564,7 @@ def test_weights_too_large(tmp_path: Path, name: str) -> None:
 
 def test_a_spread_of_zero(tmp_path: Path) -> None:
     """A net that would divide by zero is refused."""
-    path = checkpoint.find_checkpoint("live")
+    path = checkpoint_card.find_checkpoint("live")
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)

@@ -28,7 +28,7 @@ from agent.cluster.open_hands import SharedThings, WorkPlace, configure_place, o
 from agent.cluster.ray_session import explain_ray_refusal, open_ray
 from agent.core.config import Config, override_config
 from model.errors import ConfigError, EndpointError, RecordError
-from model.nets import checkpoint
+from model.nets import checkpoint_card
 
 REPOSITORY = Path(__file__).parent.parent
 HOLDING = """
@@ -215,7 +215,7 @@ def test_what_a_host_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """A host says which of the things it lacks that all must have."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "token").touch()
-    digest = checkpoint.digest_checkpoint(checkpoint.find_checkpoint("live"))
+    digest = checkpoint_card.digest_checkpoint(checkpoint_card.find_checkpoint("live"))
     files = (str(tmp_path / "a.csv"),)
     needs = HostNeeds(version("ecg-agent"), "live", digest, str(tmp_path), str(tmp_path / "token"), ())
     lacking = {

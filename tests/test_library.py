@@ -39,7 +39,7 @@ from agent.core.wording import event_text
 from agent.evaluation.record_analysis import PipelineOutput, analyse_records
 from agent.library.live_monitor import Item
 from model.errors import CheckpointError, ConfigError
-from model.nets.checkpoint import find_checkpoint
+from model.nets.checkpoint_card import find_checkpoint
 from model.records.lead_choice import default_lead
 from model.records.resample import FS
 from model.records.wfdb_records import DATABASE, Record, open_record, read_record_samples, read_reference

@@ -13,7 +13,7 @@ from agent.cli import models
 from agent.core import config as configuration
 from agent.training import live_export, live_run
 from model.beats.templates import INPUTS
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.nets.context_net import ContextNet
 from model.records.resample import FS
 from model.training import class_scores, onnx_export
@@ -26,7 +26,7 @@ pytest.importorskip("onnxruntime", reason="needs pip install 'ecg-agent[export]'
 pytest.importorskip("onnxscript", reason="needs pip install 'ecg-agent[export]'")
 
 CPU = torch.device("cpu")
-LIVE = checkpoint.find_checkpoint("live")
+LIVE = checkpoint_card.find_checkpoint("live")
 SIGNAL = configuration.load_config(None, {}).signal
 SECONDS = 120
 
@@ -136,7 +136,7 @@ def test_graph_is_standard(exported: dict[str, Path]) -> None:
         assert [(of.domain, of.version) for of in model.opset_import if of.domain == ""] == [("", 17)]
         assert not model.functions
         metadata = onnx_export.read_onnx_metadata(path)
-        assert metadata["weights_sha256"] == checkpoint.digest_checkpoint(LIVE)
+        assert metadata["weights_sha256"] == checkpoint_card.digest_checkpoint(LIVE)
         assert (metadata["precision"], metadata["classes"]) == (precision, "N,S,V,F,Q")
 
 

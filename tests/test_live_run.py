@@ -33,7 +33,8 @@ from model.beats.cluster_smoothing import NO_BEAT
 from model.beats.templates import INPUTS
 from model.errors import DeviceError
 from model.nets import checkpoint
-from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net
+from model.nets.context_net import ContextNet, build_context_net
+from model.nets.net_size import CONTEXT_SIZE
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES, DATABASE
 from model.training import model_card

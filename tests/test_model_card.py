@@ -7,8 +7,10 @@ import torch
 from test_training_figures import made_up_report
 
 from model.errors import CheckpointError
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard, save_checkpoint
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint import save_checkpoint
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.training import model_card
 
 CPU = torch.device("cpu")

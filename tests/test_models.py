@@ -8,9 +8,10 @@ from rich.console import Console
 
 from agent.cli import models
 from model.beats import dataset
-from model.nets import checkpoint
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard
+from model.nets import checkpoint, checkpoint_card
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.records.wfdb_records import CLASSES
 from model.training.class_scores import compute_class_metrics
 from model.training.model_card import summarise_checkpoint
@@ -22,7 +23,7 @@ NAMES = {"best": "random", "best-inter-patient": "inter-patient", "reproduction"
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package with three checkpoints, of two protocols."""
-    monkeypatch.setattr(checkpoint, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(checkpoint_card, "WEIGHTS_FOLDER", tmp_path)
     matrix = torch.eye(len(CLASSES), dtype=torch.int64).numpy() * 9
     for name, protocol in NAMES.items():
         net = build_beat_net(NetSize(channels=(4, 4)), torch.device("cpu"))
@@ -93,7 +94,7 @@ def test_all_shipped_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Every checkpoint of this package is listed with its parameters and figures."""
     models.show_models("reproduction", as_json=True)
     rows = [json.loads(line) for line in lines(capsys)]
-    assert tuple(row["name"] for row in rows) == checkpoint.shipped_checkpoints()
+    assert tuple(row["name"] for row in rows) == checkpoint_card.shipped_checkpoints()
     assert all(row["parameters"] > 0 and 0 < row["macro_f1"] <= row["accuracy"] < 1 for row in rows)
     assert len(printed(models.build_checkpoint_tables(rows, "reproduction"))) > len(rows)
 

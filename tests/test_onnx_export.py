@@ -12,8 +12,9 @@ from model.beats import dataset
 from model.beats.dataset import BeatSet, DataSplit
 from model.errors import CheckpointError, ConfigError
 from model.nets import checkpoint
-from model.nets.beat_net import NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard
+from model.nets.beat_net import build_beat_net
+from model.nets.checkpoint_card import ModelCard, parse_card
+from model.nets.net_size import NetSize
 from model.training import class_scores, onnx_export
 
 pytestmark = pytest.mark.slow
@@ -128,7 +129,7 @@ def test_metadata(weights: Path, exported: Path, quantised: Path) -> None:
             "weights_sha256": digest,
         }
         assert {key: said[key] for key in expected} == expected
-        assert checkpoint._parse_card(path, said) == card
+        assert parse_card(path, said) == card
 
 
 def test_agreement(weights: Path, exported: Path, sides: DataSplit) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agent.core import config
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.training.beat_augmentation import augment_beats
 
 RECIPES = config.load_config(None, {}).recipe
@@ -69,6 +69,6 @@ def test_augmented_beats_are_beats() -> None:
 
 def test_the_live_net_that_ships_was_trained_by_the_live_recipe() -> None:
     """The card of the shipped live net has the settings of [live]."""
-    _, card = checkpoint.load_checkpoint(checkpoint.find_checkpoint("live"), torch.device("cpu"))
+    _, card = checkpoint.load_checkpoint(checkpoint_card.find_checkpoint("live"), torch.device("cpu"))
     recipe = asdict(config.load_config(None, {}).live)
     assert {key: card.training[key] for key in recipe} == recipe

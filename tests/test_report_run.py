@@ -10,7 +10,7 @@ from support.commands import RunHere
 
 from agent.training import report_run
 from model.errors import ConfigError
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.training import training_figures
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def test_what_it_leaves(finished: tuple[Path, str]) -> None:
 def test_the_checkpoint_is_found_by_the_monitor(finished: tuple[Path, str]) -> None:
     """What was trained loads, and its card says the command that made it."""
     folder, _ = finished
-    net, card = checkpoint.load_checkpoint(checkpoint.find_checkpoint(str(folder / "tiny.safetensors")), CPU)
+    net, card = checkpoint.load_checkpoint(checkpoint_card.find_checkpoint(str(folder / "tiny.safetensors")), CPU)
     assert net.size.channels == (4,) * 5
     assert card.training["command"].startswith("ecg-agent train --config")
     report = json.loads((folder / "report.json").read_text())

@@ -97,7 +97,7 @@ def test_transfer_names_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C while `transfer` runs says that it has to begin again."""
-    monkeypatch.setattr(transfer_run, "checkpoint", SimpleNamespace(find_checkpoint=interrupt))
+    monkeypatch.setattr(transfer_run, "checkpoint_card", SimpleNamespace(find_checkpoint=interrupt))
     with pytest.raises(KeyboardInterrupt):
         transfer_run.show_transfer(tmp_path / "x.npz", "best", tmp_path, False, "ecg-agent transfer x.npz")
     assert capsys.readouterr().err.endswith("Start again with: ecg-agent transfer x.npz\n")

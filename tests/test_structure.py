@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from model.nets import checkpoint
+from model.nets import checkpoint_card
 from model.records import wfdb_records
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ PACKAGES = ("model", "agent", "simulator")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 FLOORS = (
     "model",
-    "model.records",
+    "model.compiled model.records",
     "model.beats model.formats model.intervals model.scoring model.rhythm",
     "model.nets model.waveform",
     "model.transfer",
@@ -296,7 +296,7 @@ def test_wheel(tmp_path: Path) -> None:
     database = {
         f"model/records/database/{p.relative_to(wfdb_records.DATABASE)}" for p in wfdb_records.DATABASE.rglob("*.*")
     }
-    weights = {f"model/nets/weights/{name}.safetensors" for name in checkpoint.shipped_checkpoints()}
+    weights = {f"model/nets/weights/{name}.safetensors" for name in checkpoint_card.shipped_checkpoints()}
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "agent").glob("*/templates/*")}
     assert len(templates) >= 5
     assert len(database) == 1 + 2 + 3 * 48 + 2 * 2

@@ -14,8 +14,10 @@ from scipy import optimize
 
 from agent.training import transfer_run as command
 from model.errors import CheckpointError, EcgError, RecordError, RunError
-from model.nets.beat_net import BeatNet, NetSize, build_beat_net
-from model.nets.checkpoint import ModelCard, save_checkpoint
+from model.nets.beat_net import BeatNet, build_beat_net
+from model.nets.checkpoint import save_checkpoint
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.transfer import diagnostic_metrics, infarction_transfer
 from model.transfer.diagnostic_metrics import CaseSample, estimate_metrics, measure_cases
 from model.transfer.infarction_transfer import FoldSides, InfarctionRecordings, TransferRival

@@ -1,47 +1,47 @@
-"""The net on its device: weights are moved there once, the beats of all beds of a tick go through in one batch."""
+"""The net that classifies beats: by PyTorch on its device, or the live monitor's own compiled for the CPU.
 
-from pathlib import Path
+PyTorch takes seconds to import and 150 MB, so it is imported only where it is used.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from agent.core.class_trust import trust_from_card
 from agent.core.messages import FloatArray
-from model import device
 from model.beats.frontend import BEAT_SAMPLES
-from model.beats.templates import INPUTS
-from model.nets import checkpoint
-from model.nets.beat_net import BeatNet, InferenceNet
-from model.nets.checkpoint import ModelCard
-from model.nets.context_net import ContextInferenceNet, ContextNet
+from model.beats.templates import INPUTS, WAVE
+from model.compiled.library import load_library
+from model.device import CPU, runs_on_cpu
+from model.nets.checkpoint_card import ModelCard, find_checkpoint, is_shipped, read_weights
+from model.nets.compiled_net import CompiledContextNet
 
-BEAT_BATCH = 64
-"""Beats at once at most: as many as the caches of a CPU hold; a larger batch is slower a beat."""
+if TYPE_CHECKING:
+    pass
+
+WARM_BATCHES = 1, 2, 64
+"""The first calls prepare kernels and memory."""
 
 
 class BeatClassifier:
     """What a net says of beats: cut ones, or `in_context`."""
 
-    def __init__(self, net: BeatNet | ContextNet, card: ModelCard, chosen: torch.device) -> None:
-        self._net = InferenceNet(net) if isinstance(net, BeatNet) else ContextInferenceNet(net)
-        self._device = chosen
-        self.in_context = isinstance(net, ContextNet)
-        self.device = device.describe_device(chosen)
-        self.weights = card.name
+    def __init__(self, classify: Callable[[FloatArray], FloatArray], card: ModelCard, device: str) -> None:
+        """Take a net with the description of its weights, and the name of its device for people."""
+        self._classify = classify
+        self.in_context = card.kind == "context"
+        self.device, self.weights = device, card.name
         self.class_trust = trust_from_card(card.training, card.metrics)
-        for beats in (1, 2, BEAT_BATCH):  # the first calls prepare kernels and memory
+        for beats in WARM_BATCHES:
             self(np.zeros((beats, INPUTS if self.in_context else BEAT_SAMPLES), dtype=np.float32))
 
-    @torch.inference_mode()
     def __call__(self, beats: FloatArray) -> FloatArray:
         """Beats (n, 187) float32 in 0..1 to probabilities (n, 5) float32 in the order of CLASSES.
 
         In context: (n, INPUTS) to log-probabilities (n, 6), of the classes and of no beat.
         """
-        batches = torch.split(torch.from_numpy(beats).to(self._device), BEAT_BATCH)
-        scores = torch.cat([self._net(batch) for batch in batches])
-        said: FloatArray = (scores if self.in_context else torch.softmax(scores, dim=1)).cpu().numpy()
-        return said
+        return self._classify(beats)
 
 
 def load_beat_classifier(weights: str, device_name: str, threads: int | None) -> BeatClassifier:
@@ -49,8 +49,15 @@ def load_beat_classifier(weights: str, device_name: str, threads: int | None) ->
 
     Raises CheckpointError or DeviceError.
     """
-    path: Path = checkpoint.find_checkpoint(weights)
-    chosen = device.choose_device(device_name)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return BeatClassifier(*checkpoint.load_checkpoint(path, chosen), chosen)
+    path, library = find_checkpoint(weights), load_library() if runs_on_cpu(device_name) else None
+    if library is not None and is_shipped(path):
+        card, arrays = read_weights(path)
+        if card.kind == "context":
+            return BeatClassifier(CompiledContextNet(library, arrays, WAVE), card, CPU)
+    from agent.analysis.torch_classifier import build_torch_classifier, load_for_torch
+
+    net, card, chosen = load_for_torch(path, device_name, threads)
+    if library is not None and card.kind == "context":
+        arrays = {name: value.numpy() for name, value in net.state_dict().items()}
+        return BeatClassifier(CompiledContextNet(library, arrays, WAVE), card, CPU)
+    return build_torch_classifier(net, card, chosen)

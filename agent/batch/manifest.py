@@ -79,10 +79,10 @@ class Manifest:
 
 def describe_recipe(config: Config, fs: float | None, unit: str | None) -> AnalysisRecipe:
     """Return the recipe of an analysis; this loads PyTorch. Raises CheckpointError if there are no such weights."""
-    from model.nets import checkpoint
+    from model.nets import checkpoint_card
 
     weights = config.monitor.weights
-    digest = checkpoint.digest_checkpoint(checkpoint.find_checkpoint(weights))
+    digest = checkpoint_card.digest_checkpoint(checkpoint_card.find_checkpoint(weights))
     settings = msgspec.json.encode({name: asdict(getattr(config, name)) for name in RESULT_SECTIONS})
     name = Path(weights).name
     return AnalysisRecipe(

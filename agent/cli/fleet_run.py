@@ -68,7 +68,7 @@ def run_fleet_here(
         _say(f"{len(plan.shards)} of {shards} shards have a device: where one goes hangs on its endpoint alone")
     with StopFlag() as stop:
         from agent.fleet.fleet_driver import FleetWeights, run_fleet
-        from model.nets.checkpoint import digest_checkpoint, find_checkpoint
+        from model.nets.checkpoint_card import digest_checkpoint, find_checkpoint
 
         path = settings.monitor.weights
         known = FleetWeights(path, digest_checkpoint(find_checkpoint(path)))

@@ -16,7 +16,7 @@ from agent.core.config import SignalConfig
 from agent.training.live_export import build_live_sides, export_live_net
 from model.beats import dataset
 from model.errors import ConfigError
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.records.wfdb_records import CLASSES
 from model.training.model_card import summarise_checkpoint
 from model.training.onnx_export import ExportAgreement, export_onnx, require_onnx_packages, split_by_card
@@ -27,8 +27,8 @@ OVERALL_KEYS = {"accuracy": "accuracy", "macro-F1": "macro_f1", "balanced accura
 def show_models(default: str, as_json: bool) -> None:
     """Print the shipped checkpoints as tables, or as one JSON object per line; `default` is the monitor's."""
     summaries = [
-        summarise_checkpoint(checkpoint.find_checkpoint(name)) | {"default": name == default}
-        for name in checkpoint.shipped_checkpoints()
+        summarise_checkpoint(checkpoint_card.find_checkpoint(name)) | {"default": name == default}
+        for name in checkpoint_card.shipped_checkpoints()
     ]
     if as_json:
         sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in summaries)
@@ -45,7 +45,7 @@ def show_export(weights: str, signal: SignalConfig, out: Path | None, int8: bool
     if out is not None and out.suffix != ".onnx":
         raise ConfigError(f"cannot write {out}: give a file name that ends in .onnx (--out)")
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    path = checkpoint.find_checkpoint(weights)
+    path = checkpoint_card.find_checkpoint(weights)
     card = checkpoint.load_checkpoint(path, torch.device("cpu"))[1]
     out = out or Path(f"{path.stem}.int8.onnx" if int8 else f"{path.stem}.onnx")
     if card.kind == "context":

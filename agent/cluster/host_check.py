@@ -62,9 +62,9 @@ def _missing_here(needs: HostNeeds) -> tuple[str, int]:
 
 def _missing_weights(needs: HostNeeds) -> tuple[str, int]:
     try:
-        from model.nets import checkpoint
+        from model.nets import checkpoint_card
 
-        digest = checkpoint.digest_checkpoint(checkpoint.find_checkpoint(needs.weights))
+        digest = checkpoint_card.digest_checkpoint(checkpoint_card.find_checkpoint(needs.weights))
     except ImportError as error:
         return f"ecg-agent cannot be loaded there: {error}", 3
     except Exception as error:  # of the other version there, too

@@ -28,6 +28,7 @@ from agent.core.setting_types import (
     ThreadCount,
     UnitFraction,
 )
+from model.compiled.sources import LIBRARY_VARIABLE
 from model.errors import ConfigError, clean_error_text
 from model.training.recipe import ContextRecipe, TrainingRecipe
 
@@ -35,7 +36,7 @@ ENVIRONMENT_PREFIX = "ECG_AGENT_"
 RECIPE_PREFIX, BED_PREFIX = "recipe.", "bed."
 LARGEST_CONFIG_BYTES = 2**16
 RECIPE_NAME_PATTERN = re.compile("[A-Za-z0-9_-]+")
-NON_SETTING_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE"}
+NON_SETTING_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE", LIBRARY_VARIABLE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,13 +110,13 @@ def _weights_provenance(config: Config, names: Sequence[str]) -> dict[str, Any]:
     """Return which weights are evaluated, whose beats they have learnt, and which of the records with these `names`."""
     import torch
 
-    from model.nets import checkpoint
+    from model.nets import checkpoint, checkpoint_card
 
-    path = checkpoint.find_checkpoint(config.monitor.weights)
+    path = checkpoint_card.find_checkpoint(config.monitor.weights)
     _, card = checkpoint.load_checkpoint(path, torch.device("cpu"))
     return {
         "name": card.name,
-        "sha256": checkpoint.digest_checkpoint(path),
+        "sha256": checkpoint_card.digest_checkpoint(path),
         "protocol": card.training.get("protocol"),
         "sentence": describe_training_patients(card.training),
         "leads": config.monitor.lead,

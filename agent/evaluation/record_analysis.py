@@ -171,9 +171,9 @@ def shared_things(records: Sequence[Record], config: Config, place: WorkPlace, o
     """Return what all hosts must see to analyse records; of the weights nothing if there are no other hosts."""
     weights, digest = config.monitor.weights, ""
     if place.address is not None:
-        from model.nets import checkpoint
+        from model.nets import checkpoint_card
 
-        digest = checkpoint.digest_checkpoint(checkpoint.find_checkpoint(weights))
+        digest = checkpoint_card.digest_checkpoint(checkpoint_card.find_checkpoint(weights))
     headers = [record.path.with_name(f"{record.path.name}.hea").absolute() for record in records]
     return SharedThings(out, weights, digest, [str(path) for path in headers if not path.is_relative_to(DATABASE)])
 

@@ -16,7 +16,7 @@ from agent.library.argument_checks import check_config, check_rails, check_rate,
 from agent.library.lead_resampler import LeadResampler
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.record_chunks import other_unit_gain
-from model.nets.checkpoint import find_checkpoint
+from model.nets.checkpoint_card import find_checkpoint
 from model.records.resample import FS
 
 COUNTS_PER_MV = 1000.0

@@ -10,7 +10,7 @@ from agent.training.candidates import LabelledCandidates
 from agent.training.live_run import LiveSources, build_unchanged_candidates, measure_live_net, split_sides
 from model.beats.dataset import BeatSet, DataSplit
 from model.beats.templates import INPUTS
-from model.nets.checkpoint import ModelCard
+from model.nets.checkpoint_card import ModelCard
 from model.training.onnx_export import ExportAgreement, export_onnx
 
 

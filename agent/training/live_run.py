@@ -25,7 +25,7 @@ from model import device
 from model.beats.cluster_smoothing import NO_BEAT, ClusterSmoothing
 from model.beats.dataset import DS1, DS2, FOLD_COUNT, SPLIT_PROTOCOLS, digest_arrays
 from model.errors import RunError
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.nets.beat_net import count_parameters
 from model.records.wfdb_records import CLASSES, DATABASE
 from model.training import class_scores, context_training
@@ -133,7 +133,7 @@ def _train_live_net(
         "test_sha256": digest_arrays(test.inputs, test.labels),
     }
     metrics = measure_live_net(context_training.predict_context_outcomes(net, test.inputs, chosen), test)
-    card = checkpoint.ModelCard(name, net.size, training, metrics, checkpoint.CONTEXT_INPUT, kind="context")
+    card = checkpoint_card.ModelCard(name, net.size, training, metrics, checkpoint_card.CONTEXT_INPUT, kind="context")
     checkpoint.save_checkpoint(folder / f"{name}.safetensors", net, card)
     report = {"name": name, "parameters": count_parameters(net), "training": training, "test": card.metrics}
     write_output_file(folder / "report.json", (json.dumps(report, indent=2) + "\n").encode())

@@ -11,7 +11,7 @@ from threading import Thread
 from typing import IO
 
 from agent.cluster.groups import ItemFound
-from agent.core.config import ENVIRONMENT_PREFIX
+from agent.core.config import ENVIRONMENT_PREFIX, NON_SETTING_VARIABLES
 from agent.training.run_folder import RUN_LOCK
 from model.errors import RunError
 from model.files import is_locked
@@ -105,7 +105,8 @@ def training_environment(environment: Mapping[str, str], threads: str | None) ->
 
     Its number of threads, None for no word of it, is that of the sweep, whatever a cluster sets.
     """
-    kept = {name for name in environment if not name.startswith(ENVIRONMENT_PREFIX)} | {f"{ENVIRONMENT_PREFIX}CACHE"}
+    kept = {name for name in environment if not name.startswith(ENVIRONMENT_PREFIX)}
+    kept |= NON_SETTING_VARIABLES - {"ECG_AGENT_CONFIG"}
     kept -= {THREADS_VARIABLE}
     own = {} if threads is None else {THREADS_VARIABLE: threads}
     return {name: value for name, value in environment.items() if name in kept} | own

@@ -33,7 +33,7 @@ from agent.training.run_folder import explain_interruption
 from model.beats import frontend
 from model.errors import RecordError, RunError
 from model.files import write_atomically
-from model.nets import checkpoint
+from model.nets import checkpoint, checkpoint_card
 from model.nets.beat_net import BeatNet
 from model.records import wfdb_records
 from model.records.resample import resample_signal
@@ -78,7 +78,7 @@ def _compare_in_folder(data: Path, weights: str, folder: Path, as_json: bool, co
     torch.set_num_threads(1)
     console = Console(stderr=True, soft_wrap=True)
     started = time.monotonic()
-    path = checkpoint.find_checkpoint(weights)
+    path = checkpoint_card.find_checkpoint(weights)
     net, card = checkpoint.load_beat_net(path, torch.device("cpu"))
     with console.status("finding the beats"):
         source = read_recordings(data)
@@ -95,7 +95,7 @@ def _compare_in_folder(data: Path, weights: str, folder: Path, as_json: bool, co
     with console.status("drawing patients for the intervals"):
         report = {
             "command": command,
-            "weights": {"name": card.name, "sha256": checkpoint.digest_checkpoint(path)},
+            "weights": {"name": card.name, "sha256": checkpoint_card.digest_checkpoint(path)},
             "data": describe_recordings(recordings, source.left_out | ({"no beats": without} if without else {})),
             "blocks": [
                 np.bincount(recordings.infarction[block == number]).tolist()

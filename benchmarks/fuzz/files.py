@@ -141,8 +141,9 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         import torch
 
-        from model.nets import checkpoint
-        from model.nets.beat_net import NetSize, build_beat_net
+        from model.nets import checkpoint, checkpoint_card
+        from model.nets.beat_net import build_beat_net
+        from model.nets.net_size import NetSize
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
@@ -152,10 +153,12 @@ class Checkpoints:
         self._seeds = []
         for size in (NetSize(channels=(1,), dense=1, kernel=1), NetSize(channels=(2, 3), dense=4, kernel=3)):
             checkpoint.save_checkpoint(
-                self._path, build_beat_net(size, self._cpu), checkpoint.ModelCard("made", size, {"seed": 0}, {"f1": {}})
+                self._path,
+                build_beat_net(size, self._cpu),
+                checkpoint_card.ModelCard("made", size, {"seed": 0}, {"f1": {}}),
             )
             self._seeds.append(self._path.read_bytes())
-        self._live = checkpoint.find_checkpoint("live").read_bytes()
+        self._live = checkpoint_card.find_checkpoint("live").read_bytes()
 
     def make(self, random: Random) -> list[bytes]:
         """A checkpoint with bytes, entries of its header, or of the card inside changed."""

@@ -85,9 +85,9 @@ class RhythmHistory:
             The numbers of RHYTHM_FEATURES, each (n,), and the logarithm (n,) of the recent median RR interval.
         """
         own = self._own_rr[rows]
-        rr = np.log(np.maximum(rr_s, LEAST_RR_S))
+        rr = log_of(np.maximum(rr_s, LEAST_RR_S))
         rr = np.where(np.isnan(rr), own[:, None], rr)
-        following = np.log(np.maximum(next_s, LEAST_RR_S))
+        following = log_of(np.maximum(next_s, LEAST_RR_S))
         intervals = self._intervals[rows]
         long25, long50, long75 = _interval_quantiles(intervals[:, -LONG_INTERVALS:], (0.25, 0.5, 0.75), own)
         recent = intervals[:, -RECENT_INTERVALS:]
@@ -144,7 +144,7 @@ class RhythmHistory:
             (np.abs(kept - following[:, None]) < SIMILAR_NEXT).sum(1) / known,
             *(latest[:, None] - slow).T,
             *(following[:, None] - slow).T,
-            np.log1p(self._unsteady[rows]) / 4,
+            log_1p_of(self._unsteady[rows]) / 4,
         )
 
     def learn(self, rows: PatientRows, interval: Floats, recent: Floats, dominant: NDArray[np.bool_]) -> None:
@@ -189,6 +189,16 @@ class RhythmHistory:
         self._slow[rows] = np.where(unknown[:, None], slow, moved)
         unsteady = self._unsteady[rows]
         self._unsteady[rows] = np.where(unknown, unsteady, np.where(steady | np.isnan(slow[:, -1]), 0, unsteady + 1))
+
+
+def log_of(x: NDArray[Any]) -> Floats:
+    """Return logarithms as every processor has them: NumPy's own of float32 differ in the last bit."""
+    return np.log(x.astype(np.float64)).astype(np.float32)
+
+
+def log_1p_of(x: NDArray[Any]) -> Floats:
+    """Return the logarithms of 1 + x in the same way."""
+    return np.log1p(x.astype(np.float64)).astype(np.float32)
 
 
 def append_rows(state: object, more: object) -> None:

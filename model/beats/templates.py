@@ -10,20 +10,34 @@ The state is kept in arrays with one row for each patient, and every step works 
 row does not depend on the others, to the last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beats.compiled_templates import STATE, CompiledTemplates
 from model.beats.rhythm_history import (
+    FIRST_LOG_RR,
     LEAST_RR_S,
+    NEAR,
     PAUSE_RR_S,
     RHYTHM_FEATURES,
+    SIMILAR,
+    SIMILAR_NEXT,
+    SINUS_FALL,
+    SINUS_RATE,
+    SINUS_RISE,
+    SLOW_SHARES,
+    SLOW_STEP,
     RhythmHistory,
     append_rows,
+    log_1p_of,
+    log_of,
     reset_row,
 )
+from model.beats.vector_shapes import best_correlation, row_medians, unit_vectors
+from model.compiled.library import load_library
 
 Floats = NDArray[np.float32]
 PatientRows = NDArray[np.intp]
@@ -68,12 +82,12 @@ INPUTS = CHANNELS * WAVE + len(FEATURES)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeatWindows:
-    """The next beat of each of n patients.
+    """The next n beats of some patients.
 
     Attributes
     ----------
     rows : (n,) intp
-        The patients, all different.
+        The patients. Beats of the same one are in order.
     waves : (n, WAVE + 2 SLACK) float32
         Millivolts at 125 Hz around each R peak.
     following : (n, QRS + 2 SLACK) float32
@@ -97,6 +111,9 @@ class BeatWindows:
     score: Floats
 
 
+WINDOW_FIELDS = tuple(field.name for field in fields(BeatWindows))
+
+
 class BeatTemplates:
     """Shapes and rhythm of the beats of all patients."""
 
@@ -110,11 +127,14 @@ class BeatTemplates:
         self._last_shape = np.zeros((rows, QRS), np.float32)
         self._last_size, self._last_like = np.ones((2, rows), np.float32)
         self._quality = np.tile(np.array([0, 1, 0, 1], np.float32), (rows, 1))  # roughness, likeness, change, accepted
+        self._compiled = open_compiled_templates()
+        self._bind()
 
     def grow(self, rows: int) -> None:
         """Make room for more rows; the existing ones keep their state."""
         append_rows(self, BeatTemplates(max(0, rows - len(self._beats_seen))))
         self._rhythm.grow(rows)
+        self._bind()
 
     def start(self, row: int) -> None:
         """Forget a row: a run begins, of another patient or of the same one after an unknown time."""
@@ -136,15 +156,27 @@ class BeatTemplates:
             Noise level: how far the signal before the last QRS complexes was from that of the dominant beat, as the
             mean logarithm of the RMS difference; 0 for a difference of a twentieth of the complex.
         """
+        if self._compiled is not None:
+            return self._compiled.describe(*(getattr(beats, name) for name in WINDOW_FIELDS))
+        n = len(beats.rows)
+        inputs, cluster = np.empty((n, INPUTS), np.float32), np.empty(n, np.intp)
+        new, noise = np.empty(n, np.bool_), np.empty(n, np.float32)
+        for which in _turns(beats.rows):
+            described = self._describe_together(BeatWindows(*(getattr(beats, name)[which] for name in WINDOW_FIELDS)))
+            inputs[which], cluster[which], new[which], noise[which] = described
+        return inputs, cluster, new, noise
+
+    def _describe_together(self, beats: BeatWindows) -> tuple[Floats, PatientRows, NDArray[np.bool_], Floats]:
+        """Describe beats of patients that are all different."""
         rows = beats.rows
         comparison = self._compare_shapes(beats)
         wave = beats.waves[:, SLACK:-SLACK]
-        level = _row_medians(wave)
+        level = row_medians(wave)
         wave = wave - level
         dominant_wave = self._wave[rows, comparison.dominant]
         cluster_wave = np.where(comparison.joins[:, None], self._wave[rows, comparison.best], np.float32(0))
         likeness = _compare_waves(wave, dominant_wave, comparison.scale)
-        roughness = np.log(np.maximum(_wave_roughness(wave) / comparison.scale, LEAST_SIZE)) + 3
+        roughness = log_of(np.maximum(_wave_roughness(wave) / comparison.scale, LEAST_SIZE)) + 3
         quality = np.stack([roughness, comparison.like_best, likeness[2], beats.score > 0], axis=1)
         quality = self._quality[rows] + (quality - self._quality[rows]) / QUALITY_BEATS
 
@@ -165,13 +197,19 @@ class BeatTemplates:
             cluster[learnt] = self._learn(beats, learnt, comparison, level, recent)
         return inputs, cluster, ~comparison.joins, quality[:, 2]
 
+    def _bind(self) -> None:
+        """Let the compiled part work on the arrays of this object."""
+        if self._compiled is not None:
+            arrays = {**vars(self), **vars(self._rhythm)}
+            self._compiled.bind({name: arrays[f"_{name}"] for name in STATE})
+
     def _compare_shapes(self, beats: BeatWindows) -> "_TemplateComparison":
         """Compare the QRS shapes of the beats with the clusters of their rows."""
         rows = beats.rows
         n = np.arange(len(rows))
         shapes, sizes = _qrs_shapes(beats.waves[:, WAVE_BEFORE - QRS_BEFORE : WAVE_BEFORE + QRS_AFTER + 2 * SLACK])
         following, _ = _qrs_shapes(beats.following)
-        correlations = np.matmul(shapes, self._shape[rows].transpose(0, 2, 1))  # (n, moves, clusters)
+        correlations = (shapes[:, :, None] * self._shape[rows][:, None]).sum(-1)  # (n, moves, clusters)
         like = correlations.max(1)  # (n, clusters)
         weight = self._weight[rows]  # (n, clusters)
         best, dominant = like.argmax(1), weight.argmax(1)
@@ -200,20 +238,20 @@ class BeatTemplates:
             comparison.like_best,
             self._weight[rows, best] / total,
             self._weight[rows, dominant] / total,
-            np.log1p(self._weight[rows, best]) / 3,
+            log_1p_of(self._weight[rows, best]) / 3,
             self._rr[rows, best],
             self._next[rows, best],
-            np.log(size / comparison.scale),
-            np.log(size / np.maximum(self._last_size[rows], LEAST_SIZE)),
-            _best_correlation(comparison.shapes, self._last_shape[rows]),
-            _best_correlation(comparison.shapes, comparison.following[:, SLACK]),
+            log_of(size / comparison.scale),
+            log_of(size / np.maximum(self._last_size[rows], LEAST_SIZE)),
+            best_correlation(comparison.shapes, self._last_shape[rows]),
+            best_correlation(comparison.shapes, comparison.following[:, SLACK]),
             self._last_like[rows],
-            _best_correlation(comparison.following, self._shape[rows, dominant]),
+            best_correlation(comparison.following, self._shape[rows, dominant]),
         )
 
     def _history_features(self, beats: BeatWindows) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the numbers `score` and `seen` of SHAPE_FEATURES, each (n,)."""
-        return np.minimum(beats.score, 12) / 6, np.log1p(self._beats_seen[beats.rows]) / 4
+        return np.minimum(beats.score, 12) / 6, log_1p_of(self._beats_seen[beats.rows]) / 4
 
     def _learn(
         self, beats: BeatWindows, learnt: PatientRows, comparison: "_TemplateComparison", level: Floats, recent: Floats
@@ -238,13 +276,13 @@ class BeatTemplates:
             means[rows, cluster] = means[rows, cluster] * (1 - part) + new * part
 
         update_mean(self._shape, comparison.shapes[learnt, moves])
-        self._shape[rows, cluster] = _unit_vectors(self._shape[rows, cluster])[0]
+        self._shape[rows, cluster] = unit_vectors(self._shape[rows, cluster])[0]
         wave = beats.waves[learnt[:, None], moves[:, None] + np.arange(WAVE)]
         update_mean(self._wave, wave - level[learnt])
         update_mean(self._size, size)
         interval, recent = beats.rr[learnt, 0], recent[learnt]
-        log_rr = np.log(np.maximum(interval, LEAST_RR_S))
-        log_next = np.log(np.maximum(beats.next[learnt], LEAST_RR_S))
+        log_rr = log_of(np.maximum(interval, LEAST_RR_S))
+        log_next = log_of(np.maximum(beats.next[learnt], LEAST_RR_S))
         update_mean(self._rr, np.where(np.isnan(log_rr), 0, np.clip(log_rr - recent, -1.5, 1.5)))
         update_mean(self._next, np.clip(log_next - recent, -1.5, 1.5))
         new = np.where(interval < PAUSE_RR_S, log_rr, np.float32(np.nan))  # NaN also if it is unknown
@@ -274,6 +312,43 @@ class _TemplateComparison:
     scale: Floats  # (n,) mV, size of the dominant QRS complex
 
 
+def _turns(rows: PatientRows) -> list[PatientRows]:
+    """Return the indices of the first beat of each of the rows (n,), then those of the second ones, and so on."""
+    seen: dict[int, int] = {}
+    turns: list[list[int]] = []
+    for index, row in enumerate(rows.tolist()):
+        turn = seen[row] = seen.get(row, -1) + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(index)
+    return [np.array(turn, np.intp) for turn in turns]
+
+
+def open_compiled_templates() -> CompiledTemplates | None:
+    """Return what describes beats in C; None where it was not built."""
+    if (library := load_library()) is None:
+        return None
+    constants = {
+        "join_correlation": JOIN_CORRELATION,
+        "weight_fade": WEIGHT_FADE,
+        "mean_beats": MEAN_BEATS,
+        "quality_beats": QUALITY_BEATS,
+        "least_size": LEAST_SIZE,
+        "rhythm_limit": FEATURE_LIMITS[0],
+        "shape_limit": FEATURE_LIMITS[-1],
+        "near": NEAR,
+        "similar": SIMILAR,
+        "similar_next": SIMILAR_NEXT,
+        "sinus_rate": SINUS_RATE,
+        "sinus_rise": SINUS_RISE,
+        "sinus_fall": SINUS_FALL,
+        "pause_rr_s": PAUSE_RR_S,
+        "least_rr_s": LEAST_RR_S,
+        "first_log_rr": FIRST_LOG_RR,
+    }
+    return CompiledTemplates(library, constants, SLOW_STEP, SLOW_SHARES, INPUTS)
+
+
 def _join_inputs(waves: NDArray[Any], numbers: NDArray[Any]) -> Floats:
     """Clip waves (n, CHANNELS, WAVE) and numbers (n, features), and join them to inputs (n, INPUTS)."""
     inputs = np.empty((len(waves), INPUTS), np.float32)
@@ -286,27 +361,8 @@ def _qrs_shapes(windows: Floats) -> tuple[Floats, Floats]:
     """Return the QRS shapes of (n, QRS + 2 SLACK) mV as unit vectors (n, moves, QRS), and the unmoved sizes (n,)."""
     # Indexing instead of `take` would give another memory order, and so another order of the sums.
     moved = np.take(windows, MOVE_INDEX, axis=1)
-    shapes, size = _unit_vectors(moved - moved.sum(-1, keepdims=True) / QRS)
+    shapes, size = unit_vectors(moved - moved.sum(-1, keepdims=True) / QRS)
     return shapes, size[:, SLACK]
-
-
-def _row_medians(waves: Floats) -> Floats:
-    """Return the medians (n, 1) of waves (n, WAVE), as `np.median` does, which takes far longer for few of them."""
-    ordered = np.sort(waves, axis=1)
-    medians: Floats = (ordered[:, WAVE // 2 - 1 : WAVE // 2] + ordered[:, WAVE // 2 : WAVE // 2 + 1]) * np.float32(0.5)
-    return medians
-
-
-def _unit_vectors(vectors: Floats) -> tuple[Floats, Floats]:
-    """Return vectors (..., k) divided by their lengths, and the lengths (...)."""
-    size = np.sqrt((vectors * vectors).sum(-1))
-    return vectors / np.maximum(size, np.float32(1e-6))[..., None], size
-
-
-def _best_correlation(shapes: Floats, other: Floats) -> Floats:
-    """Return the highest correlation (n,) of any move of (n, moves, QRS) with (n, QRS)."""
-    best: Floats = np.matmul(shapes, other[:, :, None])[:, :, 0].max(1)
-    return best
 
 
 def _compare_waves(wave: Floats, dominant_wave: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
@@ -320,11 +376,11 @@ def _compare_waves(wave: Floats, dominant_wave: Floats, scale: Floats) -> tuple[
     part = part - part.sum(2, keepdims=True) / part.shape[2]
     change = part[0] - part[1]
     difference = np.sqrt((change * change).sum(1) / part.shape[2]) / scale
-    both = _unit_vectors(both - both.sum(2, keepdims=True) / WAVE)[0]
-    part = _unit_vectors(part)[0]
+    both = unit_vectors(both - both.sum(2, keepdims=True) / WAVE)[0]
+    part = unit_vectors(part)[0]
     whole: Floats = (both[0] * both[1]).sum(1)
     p_wave: Floats = (part[0] * part[1]).sum(1)
-    return whole, p_wave, np.log(np.maximum(difference, LEAST_SIZE)) + 3
+    return whole, p_wave, log_of(np.maximum(difference, LEAST_SIZE)) + 3
 
 
 def _wave_roughness(wave: Floats) -> Floats:

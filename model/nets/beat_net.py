@@ -15,23 +15,13 @@ scores of a beat do not depend on the other beats of its batch, to the last bit,
 get the same scores.
 """
 
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import fusion
 
-
-@dataclass(frozen=True, slots=True)
-class NetSize:
-    """The sizes that define a net: `samples` per beat, `channels` of each block, width of the `dense` layers."""
-
-    samples: int = 187
-    channels: tuple[int, ...] = (32, 32, 32, 32, 32)
-    kernel: int = 5
-    dense: int = 32
-    classes: int = 5
+from model.nets.net_size import NetSize, block_samples_left
 
 
 class NormedConv(nn.Module):
@@ -201,19 +191,6 @@ def fold_norms_into(folded: Net, net: nn.Module) -> Net:
 def count_parameters(net: nn.Module) -> int:
     """Return the number of parameters of a net."""
     return sum(parameter.numel() for parameter in net.parameters())
-
-
-def block_samples_left(size: NetSize) -> tuple[int, ...]:
-    """Return the samples left after the pooling of each block: 92, 44, 20, 8, 2 for the default sizes."""
-    return pooled_lengths(size.samples, len(size.channels))
-
-
-def pooled_lengths(samples: int, blocks: int) -> tuple[int, ...]:
-    """Return how many of `samples` are left after each of a number of residual blocks."""
-    left = [samples]
-    for _ in range(blocks):
-        left.append((left[-1] - 5) // 2 + 1)
-    return tuple(left[1:])
 
 
 def layer_weights(layer: nn.Module) -> tuple[Tensor, Tensor]:

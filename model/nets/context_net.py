@@ -16,20 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.beats.templates import CHANNELS, FEATURES, WAVE
-from model.nets.beat_net import (
-    InferenceBlocks,
-    NetSize,
-    NormedConv,
-    ResidualBlock,
-    fold_norms_into,
-    layer_weights,
-    pooled_lengths,
-)
-from model.records.wfdb_records import CLASSES
+from model.beats.templates import CHANNELS, FEATURES
+from model.nets.beat_net import InferenceBlocks, NormedConv, ResidualBlock, fold_norms_into, layer_weights
+from model.nets.net_size import CONTEXT_SIZE, NetSize, pooled_lengths
 
-CONTEXT_SIZE = NetSize(samples=WAVE, channels=(24, 32, 48), kernel=5, dense=64, classes=len(CLASSES) + 1)
-"""Sizes of the shipped net."""
 STEM_KERNEL = 7
 """Kernel of the first convolution, which halves the rate."""
 NUMBERS_WIDTH = 32

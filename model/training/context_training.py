@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from model.beats.dataset import digest_arrays
 from model.beats.templates import CHANNELS, FEATURES, WAVE
-from model.nets.context_net import CONTEXT_SIZE, ContextNet, build_context_net, fold_context_net
+from model.nets.context_net import ContextNet, build_context_net, fold_context_net
+from model.nets.net_size import CONTEXT_SIZE
 from model.training.context_state import ContextState, TrainingPass
 from model.training.recipe import ContextRecipe
 

@@ -20,8 +20,10 @@ from model.beats import templates
 from model.beats.dataset import FOLD_COUNT, TRAIN_NORMAL, describe_training_patients
 from model.errors import CheckpointError, EcgError
 from model.nets import context_net
-from model.nets.beat_net import block_samples_left, count_parameters
-from model.nets.checkpoint import digest_checkpoint, find_checkpoint, load_checkpoint
+from model.nets.beat_net import count_parameters
+from model.nets.checkpoint import load_checkpoint
+from model.nets.checkpoint_card import digest_checkpoint, find_checkpoint
+from model.nets.net_size import block_samples_left
 from model.records.wfdb_records import CLASSES
 
 TEMPLATE_FILE = Path(__file__).with_name("model_card.md.j2")

@@ -36,7 +36,8 @@ from model.beats.dataset import BeatSet, DataSplit
 from model.errors import CheckpointError, ConfigError
 from model.files import write_atomically
 from model.nets.beat_net import BeatNet, DenseLayer
-from model.nets.checkpoint import ModelCard, NetKind, digest_checkpoint, load_checkpoint
+from model.nets.checkpoint import load_checkpoint
+from model.nets.checkpoint_card import ModelCard, NetKind, digest_checkpoint
 from model.nets.context_net import ContextNet, ProductLayer, combine_heads
 from model.training import class_scores
 

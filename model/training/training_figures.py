@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from model.beats.dataset import TRAIN_NORMAL
 from model.errors import RunError
 from model.files import write_atomically
-from model.nets.beat_net import NetSize, block_samples_left
+from model.nets.net_size import NetSize, block_samples_left
 from model.records.wfdb_records import CLASSES
 
 INK, GREY, PALE, FAINT = "#222222", "#6b6b6b", "#d9d9d9", "#f3f3f3"

@@ -25,8 +25,10 @@ from torch.optim.swa_utils import AveragedModel
 from model.beats.dataset import SPLIT_PROTOCOLS, BeatSet, DataSplit
 from model.errors import RunError
 from model.files import write_atomically
-from model.nets.beat_net import BeatNet, NetSize, build_beat_net, count_parameters, fold_beat_net
-from model.nets.checkpoint import ModelCard, save_checkpoint
+from model.nets.beat_net import BeatNet, build_beat_net, count_parameters, fold_beat_net
+from model.nets.checkpoint import save_checkpoint
+from model.nets.checkpoint_card import ModelCard
+from model.nets.net_size import NetSize
 from model.training import class_scores
 from model.training.beat_augmentation import augment_beats
 from model.training.recipe import TrainingRecipe

@@ -1,0 +1,3 @@
+/* What the library was compiled from. */
+
+const char *source_digest(void) { return SOURCE_DIGEST; }

@@ -1,0 +1,19 @@
+"""What the compiled parts are made of: imports nothing but the standard library, since the build uses it, too."""
+
+import hashlib
+from pathlib import Path
+
+LIBRARY_VARIABLE = "ECG_AGENT_COMPILED"
+"""Set to 0 in the environment, the parts in C are left out."""
+FOLDER = Path(__file__).parent
+LIBRARY = FOLDER / "compiled_parts.so"
+CONTRACTED = {"beat_templates.c": "off", "context_net.c": "fast", "source_digest.c": "off"}
+"""The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
+
+
+def digest_sources() -> str:
+    """Return the SHA-256 (hex) of the sources: a library of other sources is not loaded."""
+    digest = hashlib.sha256()
+    for name in CONTRACTED:
+        digest.update((FOLDER / name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""The parts in C beside their twins in Python: the same beats, and the same net but for the last digits."""
+
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.analysis import beat_classifier
+from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
+from agent.core.config import Config
+from agent.core.messages import Beat, Result
+from agent.pipeline.pipeline import Pipeline
+from benchmarks.ward import packets, streams
+from model.beats import templates
+from model.beats.templates import INPUTS, QRS, QRS_BEFORE, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
+from model.compiled import library, sources
+
+built = pytest.mark.skipif(library.load_library() is None, reason="the parts in C were not built: no C compiler (cc)")
+ROWS = 8
+
+
+def random_windows(random: np.random.Generator, rows: Any) -> BeatWindows:
+    """Beats of a few shapes at these rows, some of them noisy, some after unknown or long RR intervals."""
+    n, t = len(rows), np.arange(WAVE + 2 * SLACK)
+    width, height = np.array([[2, 3, 6, 4, 8], [1, -0.8, 1.5, 0.6, 2]])[:, random.integers(0, 5, n), None]
+    place = WAVE_BEFORE + SLACK + random.integers(-2, 3, (n, 1))
+    noise = random.normal(0, 0.02, (n, len(t))) * np.where(random.random((n, 1)) < 0.1, 20, 1)
+    waves = height * np.exp(-(((t - place) / width) ** 2)) + 0.2 * np.exp(-(((t - place - 35) / 10) ** 2)) + noise
+    first = WAVE_BEFORE - QRS_BEFORE
+    following = np.where(random.random((n, 1)) < 0.9, waves[:, first : first + QRS + 2 * SLACK], 0)
+    rr = random.uniform(0.3, 1.4, (n, 3))
+    rr[random.random((n, 3)) < 0.05] = np.nan
+    rr[random.random((n, 3)) < 0.02] = 3.5
+    return BeatWindows(
+        rows=np.array(rows, np.intp),
+        waves=waves.astype(np.float32),
+        following=following.astype(np.float32),
+        rr=rr.astype(np.float32),
+        next=random.uniform(0.2, 1.2, n).astype(np.float32),
+        no_next=random.random(n) < 0.1,
+        score=random.normal(3, 3, n).astype(np.float32),
+    )
+
+
+@built
+def test_beats_are_described_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs, clusters and noise of all beats, many of one row at once, of rows that are added and runs that begin."""
+    compiled = BeatTemplates(2)
+    compiled.grow(ROWS)
+    monkeypatch.setattr(templates, "load_library", lambda: None)
+    plain, random = BeatTemplates(ROWS), np.random.default_rng(0)
+    for step in range(400):
+        windows = random_windows(random, random.integers(0, ROWS, random.integers(1, 3 * ROWS)))
+        for ours, theirs in zip(compiled.describe(windows), plain.describe(windows), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        if step % 100 == 99:
+            compiled.start(step % ROWS)
+            plain.start(step % ROWS)
+
+
+@built
+def test_the_net_gives_the_same_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a hundred-thousandth those of PyTorch, and for a beat the same whatever its batch."""
+    compiled = load_beat_classifier("live", "cpu", 1)
+    monkeypatch.setattr(beat_classifier, "load_library", lambda: None)
+    by_torch = load_beat_classifier("live", "cpu", 1)
+    beats = np.random.default_rng(1).uniform(-2, 2, (70, INPUTS)).astype(np.float32)
+    said = compiled(beats)
+    np.testing.assert_allclose(said, by_torch(beats), atol=1e-5)
+    np.testing.assert_allclose(np.exp(said).sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(np.concatenate([compiled(beats[i : i + 1]) for i in range(70)]), said)
+    assert (compiled.device, compiled.weights, compiled.in_context) == ("CPU", by_torch.weights, True)
+    assert compiled.class_trust == by_torch.class_trust
+
+
+def run_ward(classify: BeatClassifier, settings: Config) -> list[Result]:
+    """All that two minutes of four beds bring."""
+    ward = Pipeline(settings, classify)
+    return [result for chunks in packets(streams(4, 120), 200) for result in ward.push(chunks)]
+
+
+@built
+def test_a_ward_without_them(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same beats, classes and alarms; probabilities to a ten-thousandth."""
+    quick = run_ward(load_beat_classifier("live", "cpu", 1), settings)
+    for module in (beat_classifier, templates):
+        monkeypatch.setattr(module, "load_library", lambda: None)
+    slow = run_ward(load_beat_classifier("live", "cpu", 1), settings)
+    assert len(quick) == len(slow) > 400
+    for ours, theirs in zip(quick, slow, strict=True):
+        if isinstance(ours, Beat) and isinstance(theirs, Beat):
+            assert (ours.bed, ours.sample, ours.label) == (theirs.bed, theirs.sample, theirs.label)
+            np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4)
+        else:
+            assert repr(ours) == repr(theirs)  # a strip holds an array
+
+
+@built
+def test_torch_is_not_imported() -> None:
+    """A CPU needs none of its 150 MB."""
+    program = (
+        "import sys; from agent.analysis.beat_classifier import load_beat_classifier as load; "
+        "load('live', 'cpu', 1); print('torch' in sys.modules, 'scipy' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert out.stdout == "False False\n"
+
+
+def test_a_library_of_other_sources_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not compiled from the sources that are there may take arrays for something else."""
+    monkeypatch.setattr(library, "digest_sources", lambda: "0" * 64)
+    assert library.load_library.__wrapped__() is None
+    monkeypatch.setattr(library, "LIBRARY", Path("nowhere.so"))
+    assert library.load_library.__wrapped__() is None
+
+
+def test_without_a_compiler_it_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then there is no library, not even an old one, and the build says why."""
+    pytest.importorskip("hatchling")
+    root = Path(__file__).parent.parent
+    compile_library = runpy.run_path(str(root / "hatch_build.py"))["compile_library"]
+    made = tmp_path / sources.LIBRARY.name
+    for name in sources.CONTRACTED:
+        (tmp_path / name).write_text((sources.FOLDER / name).read_text())
+    for compiler in ("no-such-compiler", "false"):
+        made.touch()
+        monkeypatch.setenv("CC", compiler)
+        assert compile_library(made, sources.CONTRACTED, "digest") != ""
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(sources.CONTRACTED)
+    monkeypatch.delenv("CC")
+    if shutil.which("cc"):
+        assert compile_library(made, sources.CONTRACTED, "digest") == ""
+        assert made.is_file()
