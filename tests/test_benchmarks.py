@@ -42,6 +42,7 @@ COMMANDS = (
     "bridge_faults",
     "cable",
     "calibration",
+    "compiled",
     "dashboard",
     "detection",
     "detector_fit",
@@ -85,6 +86,7 @@ def test_every_module_has_its_test() -> None:
     """A new benchmark is a command here, or a part of others."""
     parts = {
         "accuracy_tables",
+        "cost_tables",
         "figures",
         "fleet_ward",
         "host_network",
