@@ -9,7 +9,6 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from agent.analysis.lead_quality import signal_quality
 from agent.analysis.rhythm_windows import WindowScores
@@ -92,8 +91,10 @@ def estimate_qrs_height(x: NDArray[np.float64], fs: float) -> float:
     if len(x) < 2 * size:
         return 0.0
     top = min(QRS_BAND_HZ[1], 0.45 * fs)
-    band = signal.butter(2, (QRS_BAND_HZ[0], top), "bandpass", fs=fs, output="sos")
-    filtered = signal.sosfiltfilt(band, x - np.median(x))
+    from scipy.signal import butter, sosfiltfilt
+
+    band = butter(2, (QRS_BAND_HZ[0], top), "bandpass", fs=fs, output="sos")
+    filtered = sosfiltfilt(band, x - np.median(x))
     windows = filtered[: len(filtered) // size * size].reshape(-1, size)
     return float(np.median(np.ptp(windows, axis=1)))
 
@@ -120,7 +121,9 @@ def measure_hum(x: NDArray[np.float64], fs: float) -> tuple[float, float]:
     size = round(SPECTRUM_S * fs)
     if len(x) < size:
         return np.nan, np.nan
-    hertz, density = signal.welch(x, fs, "hann", size, detrend="constant")
+    from scipy.signal import welch
+
+    hertz, density = welch(x, fs, "hann", size, detrend="constant")
     hums = []
     for mains in MAINS_HZ:
         if mains + BESIDE_HZ >= fs / 2:
