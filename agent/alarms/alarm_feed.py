@@ -60,8 +60,10 @@ class _FeedRow:
 
     def latest_peak(self, now: int) -> int:
         """Return the latest R peak of this stretch that was decided by sample `now`; -1 without any."""
-        latest = next((sample for decided, sample in reversed(self.peaks) if decided <= now), -1)
-        return latest if latest >= self.first else -1
+        for decided, sample in reversed(self.peaks):
+            if decided <= now:
+                return sample if sample >= self.first else -1
+        return -1
 
 
 class AlarmFeed:
@@ -198,15 +200,22 @@ class AlarmFeed:
         """Give the rules what was decided up to sample `until`, or of all that waits."""
         feed = self._rows[row]
         changed: list[Alarm] = []
-        while feed.waiting and (until is None or _decision_sample(feed.waiting[0]) <= until):
-            item = feed.waiting.popleft()
-            changed += self._apply_planned(feed, _decision_sample(item))
+        while feed.waiting:
+            item = feed.waiting[0]
+            decided = item.class_known if isinstance(item, Beat) else item.sample
+            if until is not None and decided > until:
+                break
+            feed.waiting.popleft()
+            if feed.planned:
+                changed += self._apply_planned(feed, decided)
             if isinstance(item, Beat):
                 changed += feed.rules.beat(item, feed.arrived_s)
             else:
                 changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
-        changed += self._apply_planned(feed, until)
-        self._publish(row, changed)
+        if feed.planned:
+            changed += self._apply_planned(feed, until)
+        if changed:
+            self._publish(row, changed)
 
     def _apply_planned(self, feed: _FeedRow, sample: int | None) -> list[Alarm]:
         """Let a row have the settings that were planned for a sample before this one; return what that changes."""
@@ -256,7 +265,3 @@ class AlarmFeed:
             return head - kept, wave
         missing = max(0, min(2 * STRIP_MARGIN - len(wave), over - head))
         return head - kept, np.pad(wave, (0, missing), constant_values=np.nan) if missing else wave
-
-
-def _decision_sample(item: Beat | LeadStateChange) -> int:
-    return item.class_known if isinstance(item, Beat) else item.sample

@@ -60,9 +60,8 @@ class VtBeatRule:
         """Whether the latest row is believed to be a tachycardia."""
         return self._until >= self._manager.sample
 
-    @property
-    def against(self) -> bool:
-        """Whether the latest beats speak against a tachycardia by the waveform alone.
+    def speak_against(self) -> bool:
+        """Return whether the latest beats speak against a tachycardia by the waveform alone.
 
         They do if few of them may be V, none if one is alarmed; and against a begin if some in the latest window are
         surely N or S: rows of three and four V beats look like a tachycardia in four seconds.

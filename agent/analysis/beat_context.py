@@ -40,6 +40,8 @@ BEDS_PER_BEAT, MOST_BATCH_WAIT = 8, 12
 """With many beds a beat may wait until there is one for every BEDS_PER_BEAT of them, at most MOST_BATCH_WAIT samples
 (96 ms): it is much cheaper to describe many beats at once."""
 
+UNKNOWN = (np.nan, np.nan, np.nan)
+"""R peaks before a beat without any."""
 NO_CANDIDATES = Candidates([], np.empty((0, INPUTS), np.float32))
 
 
@@ -56,7 +58,7 @@ class _PendingBeat:
 class _ContextRow:
     """What is known of one bed's current stretch."""
 
-    peaks: deque[int] = field(default_factory=lambda: deque(maxlen=3))
+    peaks: deque[int] = field(default_factory=lambda: deque(maxlen=len(UNKNOWN)))
     waiting: deque[_PendingBeat] = field(default_factory=deque)
     newest: int = -1
     interrupted: int = -1
@@ -102,7 +104,7 @@ class BeatContextBuilder:
             self._rows[row].interrupted = interruption.sample
             self._urgent = True
 
-    def push(self, rows: list[int], peaks: Sequence[RPeak], hold: bool = True) -> Candidates:
+    def push(self, rows: RowIndexArray, peaks: Sequence[RPeak], hold: bool = True) -> Candidates:
         """Take R peaks, in order within each row; return the beats of `rows` that are decided.
 
         A peak that stands at or before an earlier one is dropped. With `hold` beats may wait up to MOST_BATCH_WAIT
@@ -119,7 +121,7 @@ class BeatContextBuilder:
         if hold and not self._urgent and few and not (late > MOST_BATCH_WAIT).any():
             due = due[:0]
         self._urgent = False
-        return self._describe([rows[i] for i in due])
+        return self._describe(rows[due].tolist())
 
     def flush(self, row: int, peaks: Sequence[RPeak] = ()) -> Candidates:
         """Return the beats that still wait, with the last `peaks` and what is known."""
@@ -180,10 +182,7 @@ class BeatContextBuilder:
         rows = np.array([one.peak.row for one in taken], np.intp)
         samples = np.array([one.peak.sample for one in taken], np.int64)
         nexts = np.array([one.next.sample if one.next else -1 for one in taken], np.int64)
-        before = np.full((len(taken), 4), np.nan)
-        before[:, 0] = samples
-        for i, one in enumerate(taken):
-            before[i, 1 : 1 + len(one.before)] = one.before
+        before = np.array([(one.peak.sample, *one.before, *UNKNOWN)[: len(UNKNOWN) + 1] for one in taken], float)
         none = nexts < 0
         following = self._windows(rows, nexts - QRS_BEFORE - SLACK, QRS_BEFORE + QRS_AFTER + 2 * SLACK)
         following[none] = 0

@@ -7,6 +7,7 @@ value and another has, the block says so with NaN; where none has, there is a ga
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,33 +72,32 @@ class BedInput:
         self.fits, self.at_fs = first.fits, first.at_fs
         self.same_rate = all(lead.same_rate for lead in self.leads)
         """Whether all leads come as they are, at 125 Hz and in a unit of voltage."""
+        self._plain = tuple(lead for lead in self.leads if isinstance(lead, LeadInput)) if self.same_rate else ()
         self.columns = tuple(lead.index for lead in self.leads)
         self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
         """What makes millivolts of the counts of each lead."""
         self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
-    def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[BedStep]:
-        """Return the blocks and gaps that a chunk adds.
-
-        `x` mV if `bed_messages_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
-        """
+    def push(self, chunk: Chunk) -> list[BedStep]:
+        """Return the blocks and gaps that a chunk adds."""
         if len(self.leads) == 1:
-            if x is not None and self.leads[0].pass_on(chunk.first, x):
-                return [SampleBlock(chunk.first, x)]
             return _with_notes(self.leads[0].push(chunk))
-        if x is None:
-            return self._align([lead.push(chunk) for lead in self.leads])
-        columns = list(zip(self.leads, x.T, strict=True))
-        passed = [lead.pass_on(chunk.first, column) for lead, column in columns]
-        if all(passed) and not any(self._waiting):
-            return [SampleBlock(chunk.first, x)]
-        return self._align(
-            [
-                [SampleBlock(chunk.first, column)] if plain else lead.push(chunk)
-                for (lead, column), plain in zip(columns, passed, strict=True)
-            ]
-        )
+        return self._align([lead.push(chunk) for lead in self.leads])
+
+    def pass_on(self, first: int, x: FloatArray) -> bool:
+        """Take samples `x` (leads, n) mV from `first` on that are plain in themselves, if they come out as they are.
+
+        Return whether they were taken; what was not is for `push`.
+        """
+        for lead, row in zip(self._plain, x, strict=True):
+            if not lead.passes(first, row):
+                return False
+        if any(self._waiting):
+            return False
+        for lead, row in zip(self._plain, x, strict=True):
+            lead.pass_on(row)
+        return True
 
     def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
@@ -136,31 +136,52 @@ class BedInput:
         return SampleBlock(steps[0].first, np.stack(columns, axis=1))
 
 
-def bed_messages_to_millivolts(
-    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
-) -> list[FloatArray | None]:
-    """Convert the chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
+class AlikeChunks(NamedTuple):
+    """Equally long chunks of k beds, converted together.
 
-    None for what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
-    125 Hz, something to mend.
+    `places` (k,) among the messages; `x` (k, leads, n) float32 mV of the analysed leads; which are `plain` (k,): no
+    value is missing, and nothing may be a pulse.
     """
-    converted: list[FloatArray | None] = [None] * len(messages)
-    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput, Chunk]]] = {}
-    for i, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
-        if bed is None or not bed.same_rate or not isinstance(chunk, Chunk):
+
+    places: list[int]
+    inputs: list[BedInput]
+    chunks: list[Chunk]
+    x: FloatArray
+    plain: list[bool]
+
+
+def join_alike_chunks(
+    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
+) -> list[AlikeChunks]:
+    """Convert the chunks of many beds together, those that are alike.
+
+    Left out is what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
+    125 Hz.
+    """
+    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[list[int], list[BedInput], list[Chunk]]] = {}
+    for place, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
+        if bed is None or not bed.same_rate or not isinstance(chunk, Chunk) or not bed.fits(chunk):
             continue
-        if 0 < len(chunk.counts) <= most and bed.fits(chunk):
-            alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed, chunk))
-    for ((samples, all_leads), columns), group in alike.items():
-        counts = np.concatenate([chunk.counts for _, _, chunk in group]).reshape(len(group), samples, all_leads)
-        counts = counts[:, :, columns].transpose(0, 2, 1)  # (chunks, leads, n)
-        offsets, scales = (np.array([getattr(bed, name) for _, bed, _ in group]) for name in ("offsets", "scales"))
-        x = counts_to_millivolts(counts, offsets[:, :, None], scales[:, :, None]).astype(np.float32, order="C")
-        plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(group), -1) & (counts != MISSING).all(axis=2)
-        for (i, bed, _), rows, usable in zip(group, x, plain.all(axis=1).tolist(), strict=True):
-            if usable:
-                converted[i] = rows.T if len(bed.leads) > 1 else rows[0]
-    return converted
+        key = chunk.counts.shape, bed.columns
+        if key not in alike:
+            if not 0 < len(chunk.counts) <= most:
+                continue
+            alike[key] = [], [], []
+        for column, value in zip(alike[key], (place, bed, chunk), strict=True):
+            column.append(value)  # type: ignore[attr-defined]  # each of its own kind
+    return [_join_chunks(*columns) for columns in alike.values()]
+
+
+def _join_chunks(places: list[int], inputs: list[BedInput], chunks: list[Chunk]) -> AlikeChunks:
+    samples, all_leads = chunks[0].counts.shape
+    counts = np.concatenate([chunk.counts for chunk in chunks]).reshape(len(chunks), samples, all_leads)
+    counts = counts[:, :, inputs[0].columns].transpose(0, 2, 1)  # (chunks, leads, n)
+    offsets = np.array([bed.offsets for bed in inputs])[:, :, None]
+    scales = np.array([bed.scales for bed in inputs])[:, :, None]
+    x = counts_to_millivolts(counts, offsets, scales).astype(np.float32, order="C")
+    plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(chunks), -1).all(axis=1)
+    plain &= (counts != MISSING).all(axis=(1, 2))
+    return AlikeChunks(places, inputs, chunks, x, plain.tolist())
 
 
 def _open_lead(chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None) -> LeadInput | UncalibratedLead:

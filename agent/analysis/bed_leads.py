@@ -12,6 +12,7 @@ chunks.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agent.analysis.beat_cutter import BeatCandidate
 from agent.analysis.lead_quality import fuse_windows, signal_quality
@@ -39,8 +40,7 @@ class LeadSwitch:
     trouble: LeadTrouble
 
 
-@dataclass(frozen=True, slots=True)
-class LeadBeat:
+class LeadBeat(NamedTuple):
     """A candidate of a lead that the net took for a beat, and the probabilities of its classes."""
 
     candidate: BeatCandidate

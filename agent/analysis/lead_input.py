@@ -126,17 +126,20 @@ class LeadInput:
             self._conditioner, self._origin, self._next = SignalConditioner(self.fs), chunk.first, chunk.first
         return list(self._convert(self._conditioner.push(self._millivolts(chunk.counts[:, self.index]))))
 
-    def pass_on(self, first: int, x: FloatArray) -> bool:
-        """Take samples (n,) mV from `first` on at 125 Hz, plain in themselves, if they come out as they are.
+    def passes(self, first: int, x: FloatArray) -> bool:
+        """Return whether samples (n,) mV from `first` on at 125 Hz, plain in themselves, come out as they are.
 
-        Return whether they were taken; what was not is for `push`.
+        If so `pass_on` may take them, else `push`.
         """
-        if self._conditioner is None:
+        if self._conditioner is None or (self._tally.windows and first + len(x) >= (self._tally.end or 0)):
             return False
-        if (self._tally.windows and first + len(x) >= (self._tally.end or 0)) or not self._conditioner.pass_on(x):
-            return False
+        return self._conditioner.passes(x.item(0))
+
+    def pass_on(self, x: FloatArray) -> None:
+        """Take samples (n,) that pass."""
+        assert self._conditioner is not None
+        self._conditioner.pass_on(x)
         self._next += len(x)
-        return True
 
     def gap(self, gap: Gap) -> list[LeadStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""

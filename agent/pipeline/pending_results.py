@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -34,8 +34,7 @@ class BedLeadChanges:
     changes: tuple[LeadStateChange, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BedWindows:
+class BedWindows(NamedTuple):
     """The windows of a bed's leads that end before `sample`, one at least."""
 
     sample: int
@@ -48,15 +47,18 @@ PendingItem = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | Le
 LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """An item and its place: bed, deciding sample, rank, row (the last first).
+class _Pending(NamedTuple):
+    """An item and its place: the row of its bed, deciding sample, rank, row (the last first), and when it came.
 
     `row` of samples of its lead, -1 for none; `input` is a candidate's place in the batch of the net.
     """
 
+    bed_row: int
+    sample: int
+    rank: int
+    last_row: int
+    number: int
     bed: MonitoredBed
-    order: tuple[int, int, int, int]
     row: int
     item: PendingItem
     input: int = -1
@@ -72,7 +74,7 @@ class PendingResults:
 
     def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem, row: int = -1) -> None:
         """Keep an item of a bed that was decided at `sample`, of the lead in `row` of samples or of none."""
-        self._items.append(_Pending(bed, (bed.row, sample, rank, -row), row, item))
+        self._items.append(_Pending(bed.row, sample, rank, -row, len(self._items), bed, row, item))
 
     def add_lead_changes(self, beds: Sequence[MonitoredBed], changes: Sequence[LeadStateChange]) -> None:
         """Keep changes of leads, those of a bed at one sample together; `beds` by row of samples."""
@@ -89,9 +91,10 @@ class PendingResults:
         if not candidates.beats:
             return
         for candidate in candidates.beats:
-            bed = beds[candidate.row]
-            order = (bed.row, candidate.class_known, CANDIDATE_RANK, -candidate.row)
-            self._items.append(_Pending(bed, order, candidate.row, candidate, self._candidates))
+            row = candidate.row
+            bed, number = beds[row], len(self._items)
+            place = bed.row, candidate.class_known, CANDIDATE_RANK, -row, number
+            self._items.append(_Pending(*place, bed, row, candidate, self._candidates))
             self._candidates += 1
         self._inputs.append(candidates.inputs)
 
@@ -105,8 +108,7 @@ class PendingResults:
         if not self._items:
             return
         scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
-        items = sorted(self._items, key=lambda pending: pending.order)
-        self._items.clear()
+        items, self._items = sorted(self._items), []
         self._inputs.clear()
         self._candidates = 0
         for pending in items:

@@ -84,7 +84,7 @@ class ClusterSmoothing:
                 clusters.pop(cluster, None)
         if noisy:
             scores[NO_BEAT] += NOISE_BIAS
-        if scores[NO_BEAT] > log(sum(exp(value) for value in logs[:NO_BEAT])):  # of any class at all
+        if scores[NO_BEAT] > log(sum(map(exp, logs[:NO_BEAT]))):  # of any class at all
             return None
         highest = max(scores[:NO_BEAT])
         weights = [exp(score - highest) for score in scores[:NO_BEAT]]
@@ -96,9 +96,10 @@ class ClusterSmoothing:
 
 def temper_weights(weights: list[float], temperature: float) -> tuple[float, ...]:
     """Return the probabilities of classes from their weights, whose logarithms are divided by `temperature`."""
-    tempered = [weight ** (1 / temperature) for weight in weights]
+    exponent = 1 / temperature
+    tempered = [weight**exponent for weight in weights]
     total = sum(tempered)
-    return tuple(weight / total for weight in tempered)
+    return tuple([weight / total for weight in tempered])
 
 
 def _log_add_exp(a: float, b: float) -> float:

@@ -151,21 +151,24 @@ class SignalConditioner:
         self.last = float("nan")
         """The latest sample, NaN where there is none or it has no value."""
 
-    def pass_on(self, x: NDArray[np.floating]) -> bool:
-        """Take samples (n,), n > 0, that are plain in themselves; return False where `push` must mend them, or wait."""
-        step = x.item(0) - self.last
-        if self._held is not None or self._told < self._tail_end or step >= self._jump or -step >= self._jump:
-            return False
+    def passes(self, first: float) -> bool:
+        """Return whether `pass_on` may take plain samples, the first of which is `first`; else they are for `push`."""
+        step = first - self.last
+        return self._held is None and self._told >= self._tail_end and not (step >= self._jump or -step >= self._jump)
+
+    def pass_on(self, x: NDArray[np.floating]) -> None:
+        """Take samples (n,), n > 0, that are plain in themselves, and that pass."""
         self._recent.append(x)
         self._told += len(x)
         self.last = x.item(-1)
-        return True
 
     def push(self, x: NDArray[np.floating]) -> ConditionedSignal:
         """Take the next samples (n,), NaN without a value; return those that are decided."""
-        if not len(x) or (plain_rows(x[None], self._fs, self._unit_mv)[0] and self.pass_on(x)):
-            return ConditionedSignal(x)
-        return self._mend(x, whole=False)
+        if len(x):
+            if not (self.passes(x.item(0)) and plain_rows(x[None], self._fs, self._unit_mv)[0]):
+                return self._mend(x, whole=False)
+            self.pass_on(x)
+        return ConditionedSignal(x)
 
     def flush(self) -> ConditionedSignal:
         """End the stretch: return the samples that waited for later ones."""

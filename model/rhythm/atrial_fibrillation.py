@@ -242,8 +242,11 @@ def rr_variation(logs: Numbers, follows: Flags) -> float:
     follows : (n,) bool
         Which intervals follow the one before. If fewer than a third do, the result is 0.
     """
-    steps = _log_rr_steps(logs, follows)
-    return float(np.median(steps)) / NORMAL_MEDIAN if 3 * len(steps) >= len(logs) > 0 else 0.0
+    steps = np.sort(_log_rr_steps(logs, follows))
+    if not 3 * len(steps) >= len(logs) > 0:
+        return 0.0
+    # As `np.median` does, which takes far longer for few of them.
+    return (steps.item((len(steps) - 1) // 2) + steps.item(len(steps) // 2)) / 2 / NORMAL_MEDIAN
 
 
 def serial_correlation(logs: Numbers, follows: Flags) -> float:
