@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock, counts_to_millivolts
+from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.uncalibrated_lead import UncalibratedLead
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
@@ -22,6 +23,7 @@ from model.records.lead_choice import rank_leads
 from model.records.resample import FS
 from model.records.signal_conditioning import plain_rows
 
+NOTHING_PASSES = PassingLeads()
 LEADS_OF_AUTO = 2
 """Leads that are analysed unless the settings name them."""
 
@@ -73,14 +75,31 @@ class BedInput:
         self.same_rate = all(lead.same_rate for lead in self.leads)
         """Whether all leads come as they are, at 125 Hz and in a unit of voltage."""
         self._plain = tuple(lead for lead in self.leads if isinstance(lead, LeadInput)) if self.same_rate else ()
+        self._passing = NOTHING_PASSES
+        self.slots: tuple[int, ...] = ()
+        """Where the leads pass among others, if they do."""
         self.columns = tuple(lead.index for lead in self.leads)
         self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
         """What makes millivolts of the counts of each lead."""
         self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
+    def enter(self, passing: PassingLeads) -> None:
+        """Let all leads pass, if they are idle: `passing` may then take plain samples of the slots."""
+        if not any(self._waiting) and all(lead.is_idle for lead in self._plain):
+            self._passing, self.slots = passing, tuple(passing.enter(lead.last) for lead in self._plain)
+
+    def _leave(self) -> None:
+        """Go on from what has passed."""
+        for lead, slot in zip(self._plain, self.slots, strict=False):
+            x, count = self._passing.leave(slot)
+            if count:
+                lead.pass_on(x, count)
+        self.slots = ()
+
     def push(self, chunk: Chunk) -> list[BedStep]:
         """Return the blocks and gaps that a chunk adds."""
+        self._leave()
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].push(chunk))
         return self._align([lead.push(chunk) for lead in self.leads])
@@ -90,10 +109,8 @@ class BedInput:
 
         Return whether they were taken; what was not is for `push`.
         """
-        for lead, row in zip(self._plain, x, strict=True):
-            if not lead.passes(first, row):
-                return False
-        if any(self._waiting):
+        self._leave()
+        if any(self._waiting) or not all(lead.passes(first, row) for lead, row in zip(self._plain, x, strict=True)):
             return False
         for lead, row in zip(self._plain, x, strict=True):
             lead.pass_on(row)
@@ -101,12 +118,14 @@ class BedInput:
 
     def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
+        self._leave()
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].gap(gap))
         return self._align([lead.gap(gap) for lead in self.leads])
 
     def flush(self) -> list[BedStep]:
         """End the stretch: return the samples that waited for later ones."""
+        self._leave()
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].flush())
         return self._align([lead.flush() for lead in self.leads])
@@ -149,6 +168,23 @@ class AlikeChunks(NamedTuple):
     x: FloatArray
     plain: list[bool]
 
+    def pass_on(self, able: list[int], passing: PassingLeads) -> list[int]:
+        """Let those of these chunks pass that come out as they are; return which, in order. What is left: `push`."""
+        inside = [i for i in able if self.inputs[i].slots]
+        taken = inside
+        if inside:
+            slots = np.array([self.inputs[i].slots for i in inside])
+            passes = passing.take(slots, self.x if len(inside) == len(self.x) else self.x[inside])
+            if not passes.all():
+                taken = [i for i, passed in zip(inside, passes.tolist(), strict=True) if passed]
+        if len(inside) < len(able):
+            for i in set(able).difference(inside):
+                if self.inputs[i].pass_on(self.chunks[i].first, self.x[i]):
+                    self.inputs[i].enter(passing)
+                    taken.append(i)
+            taken.sort()
+        return taken
+
 
 def join_alike_chunks(
     inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
@@ -158,18 +194,15 @@ def join_alike_chunks(
     Left out is what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
     125 Hz.
     """
-    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[list[int], list[BedInput], list[Chunk]]] = {}
+    alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput, Chunk]]] = {}
     for place, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
-        if bed is None or not bed.same_rate or not isinstance(chunk, Chunk) or not bed.fits(chunk):
-            continue
-        key = chunk.counts.shape, bed.columns
-        if key not in alike:
-            if not 0 < len(chunk.counts) <= most:
-                continue
-            alike[key] = [], [], []
-        for column, value in zip(alike[key], (place, bed, chunk), strict=True):
-            column.append(value)  # type: ignore[attr-defined]  # each of its own kind
-    return [_join_chunks(*columns) for columns in alike.values()]
+        if bed is not None and bed.same_rate and isinstance(chunk, Chunk) and bed.fits(chunk):
+            key = chunk.counts.shape, bed.columns
+            if key in alike:
+                alike[key].append((place, bed, chunk))
+            elif 0 < len(chunk.counts) <= most:
+                alike[key] = [(place, bed, chunk)]
+    return [_join_chunks(*map(list, zip(*group, strict=True))) for group in alike.values()]
 
 
 def _join_chunks(places: list[int], inputs: list[BedInput], chunks: list[Chunk]) -> AlikeChunks:

@@ -13,6 +13,7 @@ import numpy as np
 
 from agent.analysis.bed_input import BedInput, LeadNote, join_alike_chunks
 from agent.analysis.lead_input import SampleBlock
+from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.stage import RunStart
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
@@ -72,6 +73,7 @@ class InputQueue:
         self.scales: list[LeadScaled] = []
         """Those that are known of earlier parts of runs, the later ones last."""
         self._waiting: dict[str, _WaitingBed] = {}
+        self._passing = PassingLeads()
         self._together: list[BedsTogether] = []
         """Blocks of beds that do not wait otherwise: the next turn takes them all."""
         self._left = 0.0
@@ -149,19 +151,16 @@ class InputQueue:
         names = [bed.name for bed in beds]
         busy = self._waiting.keys() | (_repeated(names) if len(set(names)) < len(names) else ())
         whole = LEAST_BLOCK_SAMPLES if self.turn < inf else self.block
-        for places, inputs, chunks, x, plain in join_alike_chunks([bed.input for bed in beds], messages, self._piece):
-            fits = x.shape[2] <= whole
-            taken = []
-            for i in np.flatnonzero(plain).tolist():
-                place = places[i]
-                if fits and names[place] not in busy and inputs[i].pass_on(chunks[i].first, x[i]):
-                    beds[place].took(chunks[i])
-                    del left[place]
-                    taken.append(i)
-                else:
-                    left[place] = x[i]
+        for alike in join_alike_chunks([bed.input for bed in beds], messages, self._piece):
+            places, x, plain = alike.places, alike.x, np.flatnonzero(alike.plain).tolist()
+            able = [i for i in plain if names[places[i]] not in busy] if x.shape[2] <= whole else []
+            taken = alike.pass_on(able, self._passing)
+            left.update((places[i], x[i]) for i in set(plain).difference(taken))
+            for i in taken:
+                beds[places[i]].took(alike.chunks[i])
+                del left[places[i]]
             if taken:
-                firsts = [chunks[i].first for i in taken]
+                firsts = [alike.chunks[i].first for i in taken]
                 together = x if len(taken) == len(x) else x[taken]
                 self._together.append(BedsTogether([beds[places[i]] for i in taken], firsts, together))
         return left
