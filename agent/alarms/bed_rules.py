@@ -3,6 +3,8 @@
 from collections.abc import Sequence, Set
 from typing import Literal
 
+import msgspec
+
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
 from agent.alarms.asystole import AsystoleRule
@@ -130,7 +132,7 @@ class BedAlarmRules:
         """Take the next tick, after all beats that were decided up to it."""
         technical = self._technical
         if tick.window is not None and not tick.window.scores:
-            tick = tick._replace(window=None)
+            tick = msgspec.structs.replace(tick, window=None)
         self.manager.advance_to(tick.sample, at_s)
         if not technical.blind:
             if technical.tick(tick):

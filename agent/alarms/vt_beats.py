@@ -8,7 +8,8 @@ against it.
 """
 
 from collections import deque
-from typing import NamedTuple
+
+import msgspec
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.vf_vt import VfVtRule
@@ -23,7 +24,7 @@ UNCERTAIN = ("F", "Q")
 """Classes of beats that may be V whatever their probabilities are."""
 
 
-class _JudgedBeat(NamedTuple):
+class _JudgedBeat(msgspec.Struct, frozen=True, gc=False):
     """An R peak, and whether its beat is V, may be V, or is surely another one: N or S."""
 
     sample: int

@@ -198,7 +198,7 @@ class BeatContextBuilder:
             rows=rows,
             waves=self._windows(rows, samples - WAVE_BEFORE - SLACK, WAVE + 2 * SLACK),
             following=following,
-            rr=(-np.diff(before, axis=1) / FS).astype(np.float32),
+            rr=((before[:, :-1] - before[:, 1:]) / FS).astype(np.float32),
             next=(np.where(none, MOST_RR, nexts - samples) / FS).astype(np.float32),
             no_next=none,
             score=np.array([one.peak.score for one in taken], np.float32),

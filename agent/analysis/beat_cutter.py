@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from agent.analysis.qrs_detector import RPeak
@@ -20,7 +21,7 @@ from model.beats import frontend
 from model.records.resample import FS
 
 
-class BeatCandidate(NamedTuple):
+class BeatCandidate(msgspec.Struct, frozen=True, gc=False):
     """A candidate that is ready for the net. All samples at 125 Hz.
 
     `sample` is its R peak, `length` the samples that belong to it, `class_known` the last sample that its class waits
@@ -101,7 +102,10 @@ class BeatCutter:
             self._take_peak(peak)
         head = int(self._ring.head[row])
         waiting = self._rows[row].waiting
-        rest = [one._replace(length=min(one.length, head - one.sample), class_known=head - 1) for one in waiting]
+        rest = [
+            msgspec.structs.replace(one, length=min(one.length, head - one.sample), class_known=head - 1)
+            for one in waiting
+        ]
         waiting.clear()
         return Candidates(rest, self._inputs(rest))
 

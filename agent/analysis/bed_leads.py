@@ -12,7 +12,8 @@ chunks.
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from agent.analysis.beat_cutter import BeatCandidate
 from agent.analysis.lead_quality import fuse_windows, signal_quality
@@ -40,7 +41,7 @@ class LeadSwitch:
     trouble: LeadTrouble
 
 
-class LeadBeat(NamedTuple):
+class LeadBeat(msgspec.Struct, frozen=True, gc=False):
     """A candidate of a lead that the net took for a beat, and the probabilities of its classes."""
 
     candidate: BeatCandidate

@@ -10,8 +10,8 @@ leads, clean, with recorded noise and with synthetic electrode motion. The bias 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from operator import mul
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from agent.analysis.qrs_filter import LAGS, SHAPE
@@ -60,7 +60,7 @@ USUAL_LIKENESS, SMALL = 0.85, 2.3
 """What is assumed before there are two beats to compare with, and of a candidate of less than a tenth of a beat."""
 
 
-class QrsCandidate(NamedTuple):
+class QrsCandidate(msgspec.Struct, frozen=True, gc=False):
     """A candidate that was certain at sample `known`, with its R peak `sample`.
 
     `size` is the logarithm of its energy, `sharpness` that of its greatest curvature, `before` and `after` those of the

@@ -197,7 +197,7 @@ class BedDecisions:
 
     def _report(self, bed: MonitoredBed, lead: int, found: LeadBeat, known: int) -> None:
         """Report a beat that is known at sample `known`."""
-        candidate, probabilities = found
+        candidate, probabilities = found.candidate, found.probabilities
         label, rr_s = CLASSES[probabilities.index(max(probabilities))], self._interval(bed, lead, candidate)
         beat = Beat(
             bed.name,

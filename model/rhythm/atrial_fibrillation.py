@@ -75,8 +75,9 @@ class _IntervalWindow:
 
     def intervals(self) -> tuple[Numbers, Flags]:
         """Return ln(RR) (n,), and which intervals (n,) follow the one before."""
-        logs = np.array([row[2] for row in self.rows])
-        follows = np.array([row[3] for row in self.rows])
+        count = len(self.rows)
+        logs = np.fromiter([row[2] for row in self.rows], np.float64, count)
+        follows = np.fromiter([row[3] for row in self.rows], np.bool_, count)
         follows[:1] = False
         return logs, follows
 
@@ -292,4 +293,4 @@ def pair_excess(logs: Numbers, tolerance: float) -> float:
 
 def _log_rr_steps(logs: Numbers, follows: Flags) -> Numbers:
     """Return the absolute differences (k,) of ln(RR) between successive intervals."""
-    return np.abs(np.diff(logs)[follows[1:]])
+    return np.abs((logs[1:] - logs[:-1])[follows[1:]])
