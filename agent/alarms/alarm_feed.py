@@ -30,7 +30,7 @@ STRIP_MARGIN = 10 * FS
 """Samples before and after the announcement of an alarm that its strip shows."""
 JUMP_S = 10
 """Seconds over which a jump of the baseline is looked for: an amplifier recovers from one in less."""
-KEPT_PEAKS = 64
+KEPT_PEAKS = 512
 """Latest R peaks kept of a bed: more than there are in a block of the pipeline."""
 
 assert 2 * STRIP_MARGIN <= RING_SAMPLES, "the ring must still hold the start of a strip when its end arrives"
@@ -234,7 +234,7 @@ class AlarmFeed:
         if sample - max(peak, feed.first) <= feed.rules.limits.pause_s * FS:
             return 0.0
         after = int(self._ring.head[feed.lead_row]) - sample
-        seconds = min(JUMP_S, (RING_SAMPLES - after) // FS, (sample - feed.first) // FS)
+        seconds = min(JUMP_S, (self._ring.samples - after) // FS, (sample - feed.first) // FS)
         wave = self._ring.last(feed.lead_row, seconds * FS + after)[: seconds * FS]
         return float(np.ptp(np.median(wave.reshape(seconds, FS), axis=1)))
 
@@ -259,7 +259,7 @@ class AlarmFeed:
         A gap that reaches up to `over` is NaN.
         """
         head = int(self._ring.head[row])
-        kept = min(RING_SAMPLES, head - sample + STRIP_MARGIN)
+        kept = min(self._ring.samples, head - sample + STRIP_MARGIN)
         wave = self._ring.last(row, kept)[: 2 * STRIP_MARGIN]
         if over == NO_DEADLINE:
             return head - kept, wave

@@ -48,10 +48,10 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
 
-LARGE_BLOCK_SAMPLES = 10 * FS
-"""Most samples of a bed that go through the stages at once where nobody waits for results."""
+LARGE_BLOCK_SAMPLES, LARGE_RING_SAMPLES = 30 * FS, 2 * RING_SAMPLES
+"""Most samples of a bed that go through the stages at once where nobody waits for results, and those that are kept."""
 
-assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= RING_SAMPLES, "strips are cut once a second"
+assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= LARGE_RING_SAMPLES, "strips are cut once a second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,12 @@ class Pipeline:
         return self._take_results()
 
     def take_large_blocks(self) -> None:
-        """Let more samples of a bed go through the stages at once: the same results for less, but later.
+        """Let more samples of a bed go through the stages at once: the same results for less, but later. Called first.
 
         Blocks of a bed are then the same however many others there are, and so is the order of beats and alarms.
         """
         self._inbox.block, self._inbox.turn = LARGE_BLOCK_SAMPLES, inf
+        self.samples.ring.lengthen(LARGE_RING_SAMPLES)
 
     def _advance(self) -> bool:
         """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.
