@@ -25,8 +25,8 @@ from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 
 KEPT_PEAKS, KEPT_BEATS, KEPT_SCORES = 512, 64, 8
-"""Latest candidates, beats and scores that are kept of a lead: more than there are in a block of the pipeline, and until
-another one is heard."""
+"""Latest candidates, beats and scores that are kept of a lead: more than a block of the pipeline has, and than there
+are until another one is heard."""
 MOST_DISORDER = 3 * FS
 """No candidate lies further behind one that the detector decided later: it learns levels anew over 2 s at most."""
 NEVER = -1

@@ -48,7 +48,7 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
 
-LARGE_BLOCK_SAMPLES, LARGE_RING_SAMPLES = 30 * FS, 2 * RING_SAMPLES
+LARGE_BLOCK_SAMPLES, LARGE_RING_SAMPLES = 60 * FS, 4 * RING_SAMPLES
 """Most samples of a bed that go through the stages at once where nobody waits for results, and those that are kept."""
 
 assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= LARGE_RING_SAMPLES, "strips are cut once a second"
