@@ -78,7 +78,8 @@ class QrsCandidate(msgspec.Struct, frozen=True, gc=False):
 
 def score_terms(terms: list[float]) -> float:
     """Return the log-odds of a beat."""
-    return sum(map(mul, WEIGHT_VALUES, terms))
+    odds: float = sum(map(mul, WEIGHT_VALUES, terms))
+    return odds
 
 
 def count_follower(terms: list[float], look: list[float]) -> None:

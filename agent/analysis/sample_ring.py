@@ -9,7 +9,7 @@ from agent.analysis.stage import Interruption, RowIndexArray, RunStart
 from agent.core.messages import FloatArray, Gap
 
 RING_SAMPLES = 4096
-"""Samples kept a bed, 32 s at 125 Hz: more than a beat waits for its decision and a screen shows."""
+"""Samples kept a bed, a power of two, 32 s at 125 Hz: more than a beat waits for its decision and a screen shows."""
 
 
 class SampleRing:
@@ -31,7 +31,7 @@ class SampleRing:
         self.head = np.concatenate([self.head, np.zeros(added, dtype=np.int64)])
 
     def lengthen(self, samples: int) -> None:
-        """Keep more samples of each row, before the first run."""
+        """Keep more samples of each row, a power of two, before the first run."""
         self.samples = samples
         self._x = np.full((len(self.head), samples), np.nan, dtype=np.float32)
 
@@ -50,8 +50,7 @@ class SampleRing:
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> None:
         """Append the next samples `x` (rows, n), n at most `samples`, to each of `rows` (rows,)."""
-        places = (self.head[rows, None] + np.arange(x.shape[1])) % self.samples
-        self._x[rows[:, None], places] = x
+        self._x.reshape(-1)[self._places(rows, self.head[rows], x.shape[1])] = x
         self.head[rows] += x.shape[1]
 
     def hide(self, row: int, first: int, count: int) -> None:
@@ -65,8 +64,15 @@ class SampleRing:
     def windows(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
         """Return `count` samples from index `firsts` (n,) on of `rows` (n,): (n, count). Behind the head: stale
         values."""
-        samples: FloatArray = self._x[rows[:, None], (firsts[:, None] + np.arange(count)) % self.samples]
+        samples: FloatArray = self._x.reshape(-1).take(self._places(rows, firsts, count))
         return samples
+
+    def _places(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Return the places (n, count) of samples from index `firsts` (n,) on of `rows` (n,), in all rows joined."""
+        places: NDArray[np.int64] = firsts[:, None] + np.arange(count)
+        places &= self.samples - 1  # a power of two
+        places += rows[:, None] * self.samples
+        return places
 
     def shown(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
         """Return the same as `windows`, NaN for what is no measured value."""
