@@ -8,6 +8,7 @@ training side (`docs/decisions.md`).
 """
 
 from math import exp, log, log1p
+from operator import add
 
 from model.records.wfdb_records import CLASSES
 
@@ -72,7 +73,7 @@ class ClusterSmoothing:
         """
         clusters = self._rows[row]
         noisy = noise > NOISY_LEVEL
-        scores = [value + bias for value, bias in zip(logs, CLASS_BIAS, strict=True)]
+        scores = list(map(add, logs, CLASS_BIAS))
         mean, count = (0.0, 0) if new else clusters.get(cluster, (0.0, 0))
         if cluster >= 0:
             own = max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, scores[V] - _log_add_exp(scores[N], scores[S])))
@@ -97,7 +98,7 @@ class ClusterSmoothing:
 def temper_weights(weights: list[float], temperature: float) -> tuple[float, ...]:
     """Return the probabilities of classes from their weights, whose logarithms are divided by `temperature`."""
     exponent = 1 / temperature
-    tempered = [weight**exponent for weight in weights]
+    tempered = [weight**exponent for weight in weights] if exponent != 1 else weights
     total = sum(tempered)
     return tuple([weight / total for weight in tempered])
 
