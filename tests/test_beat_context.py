@@ -258,7 +258,7 @@ def test_what_the_net_calls_no_beat_is_not_told(
 
 def after_peaks(contexts: BeatContextBuilder, *peaks: tuple[int, int, float]) -> Candidates:
     """What is ready after R peaks (sample, decided, score) of row 0."""
-    return contexts.push([0], [RPeak(0, *peak) for peak in peaks])
+    return contexts.push(np.array([0]), [RPeak(0, *peak) for peak in peaks])
 
 
 def new_contexts(samples: int) -> tuple[SampleRing, BeatContextBuilder]:

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import all_found, chunks
@@ -132,5 +133,5 @@ def test_streams_do_not_disturb_each_other() -> None:
     assert np.array_equal(together.inputs, np.concatenate([one.inputs for one in alone]))
     assert np.array_equal(together.labels, np.concatenate([one.labels for one in alone]))
     assert np.array_equal(together.records, np.concatenate([one.records for one in alone]))
-    cuts = [replace(cut, row=row) for row, one in enumerate(alone) for cut in one.cuts]
+    cuts = [msgspec.structs.replace(cut, row=row) for row, one in enumerate(alone) for cut in one.cuts]
     assert list(together.cuts) == cuts

@@ -1,6 +1,7 @@
 """agent.pipeline.input_queue: whose turn it is, what a turn may cost, and what becomes of what nobody analyses."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from math import inf
 
@@ -19,6 +20,7 @@ from agent.pipeline.input_queue import (
     OVERLOAD,
     PIECE_SAMPLES,
     TURN_SAMPLES,
+    BedsTogether,
     InputQueue,
 )
 from agent.pipeline.monitored_bed import MonitoredBed
@@ -49,9 +51,13 @@ class Ward:
 
     def turn(self) -> dict[str, int]:
         """Take a turn; return the work of each bed, in samples."""
-        work: dict[str, int] = {}
-        for bed, step in self.queue.next_turn():
-            work[bed.name] = work.get(bed.name, 0) + (len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES)
+        work: Counter[str] = Counter()
+        for item in self.queue.next_turn():
+            if isinstance(item, BedsTogether):
+                work.update({bed.name: item.x.shape[2] for bed in item.beds})
+            else:
+                bed, step = item
+                work[bed.name] += len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES
         return work
 
 
@@ -63,9 +69,9 @@ def test_blocks_without_a_hurry(beds: int) -> None:
     ward.put(*(chunk(str(bed), 4000) for bed in range(beds)))
     sizes: dict[str, list[int]] = {}
     while len(ward.queue):
-        for bed, step in ward.queue.next_turn():
-            if isinstance(step, SampleBlock):
-                sizes.setdefault(bed.name, []).append(len(step.x))
+        for item in ward.queue.next_turn():
+            if not isinstance(item, BedsTogether) and isinstance(item[1], SampleBlock):
+                sizes.setdefault(item[0].name, []).append(len(item[1].x))
     assert len(sizes) == beds
     assert set(map(tuple, sizes.values())) == {tuple(sizes["0"])}
     assert sizes["0"][0] == 1250

@@ -3,7 +3,6 @@ import pytest
 
 from agent.analysis.rate_tracker import RateTracker, mean_heart_rate
 from agent.core.config import Config
-from agent.core.messages import Beat
 from agent.core.views import RhythmSummary
 from model.records.resample import FS
 
@@ -15,7 +14,7 @@ def rhythm_of(settings: Config, samples: list[int], labels: str, now: int | None
     before = None
     for sample, label in zip(samples, labels, strict=True):
         rr_s = None if before is None else (sample - before) / FS
-        rhythms.push(0, Beat("1", sample, sample, label, (1.0, 0.0, 0.0, 0.0, 0.0), rr_s, 0.0))
+        rhythms.push(0, sample, label, rr_s, sample)
         before = sample
     return rhythms.view(0, samples[-1] if now is None else now)
 

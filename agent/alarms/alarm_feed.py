@@ -30,7 +30,7 @@ STRIP_MARGIN = 10 * FS
 """Samples before and after the announcement of an alarm that its strip shows."""
 JUMP_S = 10
 """Seconds over which a jump of the baseline is looked for: an amplifier recovers from one in less."""
-KEPT_PEAKS = 64
+KEPT_PEAKS = 512
 """Latest R peaks kept of a bed: more than there are in a block of the pipeline."""
 
 assert 2 * STRIP_MARGIN <= RING_SAMPLES, "the ring must still hold the start of a strip when its end arrives"
@@ -60,8 +60,10 @@ class _FeedRow:
 
     def latest_peak(self, now: int) -> int:
         """Return the latest R peak of this stretch that was decided by sample `now`; -1 without any."""
-        latest = next((sample for decided, sample in reversed(self.peaks) if decided <= now), -1)
-        return latest if latest >= self.first else -1
+        for decided, sample in reversed(self.peaks):
+            if decided <= now:
+                return sample if sample >= self.first else -1
+        return -1
 
 
 class AlarmFeed:
@@ -198,15 +200,22 @@ class AlarmFeed:
         """Give the rules what was decided up to sample `until`, or of all that waits."""
         feed = self._rows[row]
         changed: list[Alarm] = []
-        while feed.waiting and (until is None or _decision_sample(feed.waiting[0]) <= until):
-            item = feed.waiting.popleft()
-            changed += self._apply_planned(feed, _decision_sample(item))
+        while feed.waiting:
+            item = feed.waiting[0]
+            decided = item.class_known if isinstance(item, Beat) else item.sample
+            if until is not None and decided > until:
+                break
+            feed.waiting.popleft()
+            if feed.planned:
+                changed += self._apply_planned(feed, decided)
             if isinstance(item, Beat):
                 changed += feed.rules.beat(item, feed.arrived_s)
             else:
                 changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
-        changed += self._apply_planned(feed, until)
-        self._publish(row, changed)
+        if feed.planned:
+            changed += self._apply_planned(feed, until)
+        if changed:
+            self._publish(row, changed)
 
     def _apply_planned(self, feed: _FeedRow, sample: int | None) -> list[Alarm]:
         """Let a row have the settings that were planned for a sample before this one; return what that changes."""
@@ -225,7 +234,7 @@ class AlarmFeed:
         if sample - max(peak, feed.first) <= feed.rules.limits.pause_s * FS:
             return 0.0
         after = int(self._ring.head[feed.lead_row]) - sample
-        seconds = min(JUMP_S, (RING_SAMPLES - after) // FS, (sample - feed.first) // FS)
+        seconds = min(JUMP_S, (self._ring.samples - after) // FS, (sample - feed.first) // FS)
         wave = self._ring.last(feed.lead_row, seconds * FS + after)[: seconds * FS]
         return float(np.ptp(np.median(wave.reshape(seconds, FS), axis=1)))
 
@@ -250,13 +259,9 @@ class AlarmFeed:
         A gap that reaches up to `over` is NaN.
         """
         head = int(self._ring.head[row])
-        kept = min(RING_SAMPLES, head - sample + STRIP_MARGIN)
+        kept = min(self._ring.samples, head - sample + STRIP_MARGIN)
         wave = self._ring.last(row, kept)[: 2 * STRIP_MARGIN]
         if over == NO_DEADLINE:
             return head - kept, wave
         missing = max(0, min(2 * STRIP_MARGIN - len(wave), over - head))
         return head - kept, np.pad(wave, (0, missing), constant_values=np.nan) if missing else wave
-
-
-def _decision_sample(item: Beat | LeadStateChange) -> int:
-    return item.class_known if isinstance(item, Beat) else item.sample

@@ -1,12 +1,11 @@
 """What the alarm rules of a bed are given once a second of signal."""
 
-from dataclasses import dataclass
+import msgspec
 
 from agent.analysis.rhythm_windows import WindowScores
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmTick:
+class AlarmTick(msgspec.Struct, frozen=True, gc=False):
     """A bed at `sample`, on a fixed grid; the rules know of everything that was decided up to it.
 
     `last_qrs` is the latest R peak that was accepted, classified as a beat already or not, -1 if there was none since

@@ -1,8 +1,9 @@
 """The alarm rules of one bed together: which rule hears what, and what each must forget when."""
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from typing import Literal
+
+import msgspec
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.alarm_tick import AlarmTick
@@ -131,12 +132,12 @@ class BedAlarmRules:
         """Take the next tick, after all beats that were decided up to it."""
         technical = self._technical
         if tick.window is not None and not tick.window.scores:
-            tick = replace(tick, window=None)
+            tick = msgspec.structs.replace(tick, window=None)
         self.manager.advance_to(tick.sample, at_s)
         if not technical.blind:
             if technical.tick(tick):
                 self._suspend()
-            self._vf_vt.tick(tick, technical.suspended, self._vt_beats.against)
+            self._vf_vt.tick(tick, technical.suspended, self._vt_beats.speak_against)
             if self._vf_vt.noisy:
                 self._rate.doubt_intervals()
             if not technical.suspended:

@@ -143,9 +143,11 @@ class RateRule:
         A peak within `SAME_BEAT` of the last one is the same beat in another lead.
         """
         known = self._unclassified or self._beats
-        if not known or not SAME_BEAT < tick.last_qrs - known[-1] < self._longest:
+        if not known or not SAME_BEAT < (step := tick.last_qrs - known[-1]) < self._longest:
             return
         self._unclassified.append(tick.last_qrs)
+        if step * self._within[0] <= 60 * FS:  # as nearly always
+            return
         peaks = [*self._beats, *self._unclassified][-self._slow_beats :]
         rate = self._slow_rate(peaks)
         condition, limit, sign = self._limits[1]

@@ -5,6 +5,8 @@ bundle branch block is easily taken for VT, so beats have a word in it (`agent.a
 the latest ones may be V, the waveform alone announces no VT.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from agent.alarms.alarm_manager import AlarmManager
@@ -53,10 +55,10 @@ class VfVtRule:
         self.agrees = self.noisy = False
         self._vt_since = None
 
-    def tick(self, tick: AlarmTick, suspended: bool, beats_against: bool = False) -> None:
+    def tick(self, tick: AlarmTick, suspended: bool, beats_against: Callable[[], bool] = lambda: False) -> None:
         """Take the next window. While noise suspends the other rules only sure scores are believed.
 
-        `beats_against`: the latest beats are not those of a VT.
+        `beats_against` returns whether the latest beats are not those of a VT.
         """
         scores, rate = (tick.window.scores, tick.window.rate) if tick.window is not None else ((), None)
         self.agrees = bool(scores) and scores[VT] >= scores[VF] and scores[VT] + scores[VF] >= self._agree
@@ -67,10 +69,11 @@ class VfVtRule:
             self._manager.clear("asystole")
             first = self._hysteresis.vf.first_high(tick.sample)
             self._hold("ventricular fibrillation", self._hysteresis.vf, tick, first, "fibrillatory waveform")
-        first = self._hysteresis.vt.first_high(tick.sample)
         if not vt_present:
             self._vt_since = None
-        elif beats_against:
+            return
+        first = self._hysteresis.vt.first_high(tick.sample)
+        if beats_against():
             self._vt_since = first if self._vt_since is None else self._vt_since
         else:
             if self._vt_since is not None:

@@ -8,7 +8,8 @@ against it.
 """
 
 from collections import deque
-from typing import NamedTuple
+
+import msgspec
 
 from agent.alarms.alarm_manager import AlarmManager
 from agent.alarms.vf_vt import VfVtRule
@@ -23,7 +24,7 @@ UNCERTAIN = ("F", "Q")
 """Classes of beats that may be V whatever their probabilities are."""
 
 
-class _JudgedBeat(NamedTuple):
+class _JudgedBeat(msgspec.Struct, frozen=True, gc=False):
     """An R peak, and whether its beat is V, may be V, or is surely another one: N or S."""
 
     sample: int
@@ -60,9 +61,8 @@ class VtBeatRule:
         """Whether the latest row is believed to be a tachycardia."""
         return self._until >= self._manager.sample
 
-    @property
-    def against(self) -> bool:
-        """Whether the latest beats speak against a tachycardia by the waveform alone.
+    def speak_against(self) -> bool:
+        """Return whether the latest beats speak against a tachycardia by the waveform alone.
 
         They do if few of them may be V, none if one is alarmed; and against a begin if some in the latest window are
         surely N or S: rows of three and four V beats look like a tachycardia in four seconds.

@@ -40,6 +40,8 @@ BEDS_PER_BEAT, MOST_BATCH_WAIT = 8, 12
 """With many beds a beat may wait until there is one for every BEDS_PER_BEAT of them, at most MOST_BATCH_WAIT samples
 (96 ms): it is much cheaper to describe many beats at once."""
 
+UNKNOWN = (np.nan, np.nan, np.nan)
+"""R peaks before a beat without any."""
 NO_CANDIDATES = Candidates([], np.empty((0, INPUTS), np.float32))
 
 
@@ -56,7 +58,7 @@ class _PendingBeat:
 class _ContextRow:
     """What is known of one bed's current stretch."""
 
-    peaks: deque[int] = field(default_factory=lambda: deque(maxlen=3))
+    peaks: deque[int] = field(default_factory=lambda: deque(maxlen=len(UNKNOWN)))
     waiting: deque[_PendingBeat] = field(default_factory=deque)
     newest: int = -1
     interrupted: int = -1
@@ -102,7 +104,7 @@ class BeatContextBuilder:
             self._rows[row].interrupted = interruption.sample
             self._urgent = True
 
-    def push(self, rows: list[int], peaks: Sequence[RPeak], hold: bool = True) -> Candidates:
+    def push(self, rows: RowIndexArray, peaks: Sequence[RPeak], hold: bool = True) -> Candidates:
         """Take R peaks, in order within each row; return the beats of `rows` that are decided.
 
         A peak that stands at or before an earlier one is dropped. With `hold` beats may wait up to MOST_BATCH_WAIT
@@ -119,7 +121,7 @@ class BeatContextBuilder:
         if hold and not self._urgent and few and not (late > MOST_BATCH_WAIT).any():
             due = due[:0]
         self._urgent = False
-        return self._describe([rows[i] for i in due])
+        return self._describe(rows[due].tolist())
 
     def flush(self, row: int, peaks: Sequence[RPeak] = ()) -> Candidates:
         """Return the beats that still wait, with the last `peaks` and what is known."""
@@ -147,14 +149,22 @@ class BeatContextBuilder:
 
     def _describe(self, rows: list[int], ended: bool = False) -> Candidates:
         """Describe the beats of `rows` that are decided, one of each row at a time: templates learn in order."""
+        rounds: list[list[tuple[_PendingBeat, int]]] = []
+        while taken := [beat for row in rows if (beat := self._next(row, ended))]:
+            rounds.append(taken)
+            rows = [row for row in rows if self._rows[row].waiting]
+        if not rounds:
+            return NO_CANDIDATES
+        windows = self._windows_of([beat for taken in rounds for beat, _ in taken])
         candidates: list[BeatCandidate] = []
         inputs: list[FloatArray] = []
-        while taken := [beat for row in rows if (beat := self._next(row, ended))]:
-            described, clusters, new, noise = self._templates.describe(self._windows_of([beat for beat, _ in taken]))
+        for taken in rounds:
+            places = slice(len(candidates), len(candidates) + len(taken))
+            described, clusters, new, noise = self._templates.describe(_some_windows(windows, places))
             inputs.append(described)
             columns = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
             candidates += [_beat_candidate_of(beat, decided, *rest) for (beat, decided), *rest in columns]
-        return Candidates(candidates, np.concatenate(inputs)) if inputs else NO_CANDIDATES
+        return Candidates(candidates, np.concatenate(inputs))
 
     def _next(self, index: int, ended: bool) -> tuple[_PendingBeat, int] | None:
         """Take the next beat of a row that is decided, and when; or any, if its stretch has `ended`."""
@@ -180,10 +190,7 @@ class BeatContextBuilder:
         rows = np.array([one.peak.row for one in taken], np.intp)
         samples = np.array([one.peak.sample for one in taken], np.int64)
         nexts = np.array([one.next.sample if one.next else -1 for one in taken], np.int64)
-        before = np.full((len(taken), 4), np.nan)
-        before[:, 0] = samples
-        for i, one in enumerate(taken):
-            before[i, 1 : 1 + len(one.before)] = one.before
+        before = np.array([(one.peak.sample, *one.before, *UNKNOWN)[: len(UNKNOWN) + 1] for one in taken], float)
         none = nexts < 0
         following = self._windows(rows, nexts - QRS_BEFORE - SLACK, QRS_BEFORE + QRS_AFTER + 2 * SLACK)
         following[none] = 0
@@ -191,7 +198,7 @@ class BeatContextBuilder:
             rows=rows,
             waves=self._windows(rows, samples - WAVE_BEFORE - SLACK, WAVE + 2 * SLACK),
             following=following,
-            rr=(-np.diff(before, axis=1) / FS).astype(np.float32),
+            rr=((before[:, :-1] - before[:, 1:]) / FS).astype(np.float32),
             next=(np.where(none, MOST_RR, nexts - samples) / FS).astype(np.float32),
             no_next=none,
             score=np.array([one.peak.score for one in taken], np.float32),
@@ -207,6 +214,18 @@ class BeatContextBuilder:
             known = windows[i][~np.isnan(windows[i])]
             windows[i][np.isnan(windows[i])] = np.median(known) if len(known) else 0.0
         return windows
+
+
+def _some_windows(windows: BeatWindows, places: slice) -> BeatWindows:
+    return BeatWindows(
+        windows.rows[places],
+        windows.waves[places],
+        windows.following[places],
+        windows.rr[places],
+        windows.next[places],
+        windows.no_next[places],
+        windows.score[places],
+    )
 
 
 def _beat_candidate_of(beat: _PendingBeat, decided: int, cluster: int, new: bool, noise: float) -> BeatCandidate:

@@ -7,21 +7,21 @@ This stage feeds the nets of the report, which see one beat at a time. The monit
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from agent.analysis.qrs_detector import RPeak
 from agent.analysis.sample_ring import SampleRing
-from agent.analysis.stage import Interruption, RunStart
+from agent.analysis.stage import Interruption, RowIndexArray, RunStart
 from agent.core.messages import FloatArray, Gap
 from model.beats import frontend
 from model.records.resample import FS
 
 
-@dataclass(frozen=True, slots=True)
-class BeatCandidate:
+class BeatCandidate(msgspec.Struct, frozen=True, gc=False):
     """A candidate that is ready for the net. All samples at 125 Hz.
 
     `sample` is its R peak, `length` the samples that belong to it, `class_known` the last sample that its class waits
@@ -82,7 +82,7 @@ class BeatCutter:
         else:
             self._rows[row].interrupted = interruption.sample
 
-    def push(self, rows: list[int], peaks: Sequence[RPeak], hold: bool = True) -> Candidates:  # noqa: ARG002
+    def push(self, rows: RowIndexArray, peaks: Sequence[RPeak], hold: bool = True) -> Candidates:  # noqa: ARG002
         """Take R peaks, in order within each row; return the beats of `rows` whose samples are all there.
 
         `hold` is for stages that save work by waiting; this one never does. The net's input is (n, 187) in 0..1.
@@ -90,7 +90,7 @@ class BeatCutter:
         for peak in peaks:
             self._take_peak(peak)
         ready = []
-        for row in rows:
+        for row in rows.tolist():
             waiting, head = self._rows[row].waiting, self._ring.head[row]
             while waiting and waiting[0].class_known < head:
                 ready.append(waiting.popleft())
@@ -102,7 +102,10 @@ class BeatCutter:
             self._take_peak(peak)
         head = int(self._ring.head[row])
         waiting = self._rows[row].waiting
-        rest = [replace(one, length=min(one.length, head - one.sample), class_known=head - 1) for one in waiting]
+        rest = [
+            msgspec.structs.replace(one, length=min(one.length, head - one.sample), class_known=head - 1)
+            for one in waiting
+        ]
         waiting.clear()
         return Candidates(rest, self._inputs(rest))
 

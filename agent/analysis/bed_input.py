@@ -7,10 +7,12 @@ value and another has, the block says so with NaN; where none has, there is a ga
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock, counts_to_millivolts
+from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.uncalibrated_lead import UncalibratedLead
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
@@ -21,6 +23,7 @@ from model.records.lead_choice import rank_leads
 from model.records.resample import FS
 from model.records.signal_conditioning import plain_rows
 
+NOTHING_PASSES = PassingLeads()
 LEADS_OF_AUTO = 2
 """Leads that are analysed unless the settings name them."""
 
@@ -71,42 +74,58 @@ class BedInput:
         self.fits, self.at_fs = first.fits, first.at_fs
         self.same_rate = all(lead.same_rate for lead in self.leads)
         """Whether all leads come as they are, at 125 Hz and in a unit of voltage."""
+        self._plain = tuple(lead for lead in self.leads if isinstance(lead, LeadInput)) if self.same_rate else ()
+        self._passing = NOTHING_PASSES
+        self.slots: tuple[int, ...] = ()
+        """Where the leads pass among others, if they do."""
         self.columns = tuple(lead.index for lead in self.leads)
         self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
         """What makes millivolts of the counts of each lead."""
         self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
-    def push(self, chunk: Chunk, x: FloatArray | None = None) -> list[BedStep]:
-        """Return the blocks and gaps that a chunk adds.
+    def enter(self, passing: PassingLeads) -> None:
+        """Let all leads pass, if they are idle: `passing` may then take plain samples of the slots."""
+        if not any(self._waiting) and all(lead.is_idle for lead in self._plain):
+            self._passing, self.slots = passing, tuple(passing.enter(lead.last) for lead in self._plain)
 
-        `x` mV if `bed_messages_to_millivolts` has converted the chunk: (n,) of one lead, (n, leads) of several.
-        """
+    def _leave(self) -> None:
+        """Go on from what has passed."""
+        for lead, slot in zip(self._plain, self.slots, strict=False):
+            x, count = self._passing.leave(slot)
+            if count:
+                lead.pass_on(x, count)
+        self.slots = ()
+
+    def push(self, chunk: Chunk) -> list[BedStep]:
+        """Return the blocks and gaps that a chunk adds."""
+        self._leave()
         if len(self.leads) == 1:
-            if x is not None and self.leads[0].pass_on(chunk.first, x):
-                return [SampleBlock(chunk.first, x)]
             return _with_notes(self.leads[0].push(chunk))
-        if x is None:
-            return self._align([lead.push(chunk) for lead in self.leads])
-        columns = list(zip(self.leads, x.T, strict=True))
-        passed = [lead.pass_on(chunk.first, column) for lead, column in columns]
-        if all(passed) and not any(self._waiting):
-            return [SampleBlock(chunk.first, x)]
-        return self._align(
-            [
-                [SampleBlock(chunk.first, column)] if plain else lead.push(chunk)
-                for (lead, column), plain in zip(columns, passed, strict=True)
-            ]
-        )
+        return self._align([lead.push(chunk) for lead in self.leads])
+
+    def pass_on(self, first: int, x: FloatArray) -> bool:
+        """Take samples `x` (leads, n) mV from `first` on that are plain in themselves, if they come out as they are.
+
+        Return whether they were taken; what was not is for `push`.
+        """
+        self._leave()
+        if any(self._waiting) or not all(lead.passes(first, row) for lead, row in zip(self._plain, x, strict=True)):
+            return False
+        for lead, row in zip(self._plain, x, strict=True):
+            lead.pass_on(row)
+        return True
 
     def gap(self, gap: Gap) -> list[BedStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""
+        self._leave()
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].gap(gap))
         return self._align([lead.gap(gap) for lead in self.leads])
 
     def flush(self) -> list[BedStep]:
         """End the stretch: return the samples that waited for later ones."""
+        self._leave()
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].flush())
         return self._align([lead.flush() for lead in self.leads])
@@ -136,31 +155,66 @@ class BedInput:
         return SampleBlock(steps[0].first, np.stack(columns, axis=1))
 
 
-def bed_messages_to_millivolts(
-    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
-) -> list[FloatArray | None]:
-    """Convert the chunks of many beds together: float32 millivolts (n,) of one lead, (n, leads) of several.
+class AlikeChunks(NamedTuple):
+    """Equally long chunks of k beds, converted together.
 
-    None for what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
-    125 Hz, something to mend.
+    `places` (k,) among the messages; `x` (k, leads, n) float32 mV of the analysed leads; which are `plain` (k,): no
+    value is missing, and nothing may be a pulse.
     """
-    converted: list[FloatArray | None] = [None] * len(messages)
+
+    places: list[int]
+    inputs: list[BedInput]
+    chunks: list[Chunk]
+    x: FloatArray
+    plain: list[bool]
+
+    def pass_on(self, able: list[int], passing: PassingLeads) -> list[int]:
+        """Let those of these chunks pass that come out as they are; return which, in order. What is left: `push`."""
+        inside = [i for i in able if self.inputs[i].slots]
+        taken = inside
+        if inside:
+            slots = np.array([self.inputs[i].slots for i in inside])
+            passes = passing.take(slots, self.x if len(inside) == len(self.x) else self.x[inside])
+            if not passes.all():
+                taken = [i for i, passed in zip(inside, passes.tolist(), strict=True) if passed]
+        if len(inside) < len(able):
+            for i in set(able).difference(inside):
+                if self.inputs[i].pass_on(self.chunks[i].first, self.x[i]):
+                    self.inputs[i].enter(passing)
+                    taken.append(i)
+            taken.sort()
+        return taken
+
+
+def join_alike_chunks(
+    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
+) -> list[AlikeChunks]:
+    """Convert the chunks of many beds together, those that are alike.
+
+    Left out is what its input must see by itself: no chunk, more than `most` samples, another run, another rate than
+    125 Hz.
+    """
     alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, BedInput, Chunk]]] = {}
-    for i, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
-        if bed is None or not bed.same_rate or not isinstance(chunk, Chunk):
-            continue
-        if 0 < len(chunk.counts) <= most and bed.fits(chunk):
-            alike.setdefault((chunk.counts.shape, bed.columns), []).append((i, bed, chunk))
-    for ((samples, all_leads), columns), group in alike.items():
-        counts = np.concatenate([chunk.counts for _, _, chunk in group]).reshape(len(group), samples, all_leads)
-        counts = counts[:, :, columns].transpose(0, 2, 1)  # (chunks, leads, n)
-        offsets, scales = (np.array([getattr(bed, name) for _, bed, _ in group]) for name in ("offsets", "scales"))
-        x = counts_to_millivolts(counts, offsets[:, :, None], scales[:, :, None]).astype(np.float32, order="C")
-        plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(group), -1) & (counts != MISSING).all(axis=2)
-        for (i, bed, _), rows, usable in zip(group, x, plain.all(axis=1).tolist(), strict=True):
-            if usable:
-                converted[i] = rows.T if len(bed.leads) > 1 else rows[0]
-    return converted
+    for place, (bed, chunk) in enumerate(zip(inputs, messages, strict=True)):
+        if bed is not None and bed.same_rate and isinstance(chunk, Chunk) and bed.fits(chunk):
+            key = chunk.counts.shape, bed.columns
+            if key in alike:
+                alike[key].append((place, bed, chunk))
+            elif 0 < len(chunk.counts) <= most:
+                alike[key] = [(place, bed, chunk)]
+    return [_join_chunks(*map(list, zip(*group, strict=True))) for group in alike.values()]
+
+
+def _join_chunks(places: list[int], inputs: list[BedInput], chunks: list[Chunk]) -> AlikeChunks:
+    samples, all_leads = chunks[0].counts.shape
+    counts = np.concatenate([chunk.counts for chunk in chunks]).reshape(len(chunks), samples, all_leads)
+    counts = counts[:, :, inputs[0].columns].transpose(0, 2, 1)  # (chunks, leads, n)
+    offsets = np.array([bed.offsets for bed in inputs])[:, :, None]
+    scales = np.array([bed.scales for bed in inputs])[:, :, None]
+    x = counts_to_millivolts(counts, offsets, scales).astype(np.float32, order="C")
+    plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(chunks), -1).all(axis=1)
+    plain &= (counts != MISSING).all(axis=(1, 2))
+    return AlikeChunks(places, inputs, chunks, x, plain.tolist())
 
 
 def _open_lead(chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None) -> LeadInput | UncalibratedLead:

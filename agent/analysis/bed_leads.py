@@ -10,8 +10,10 @@ chunks.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from agent.analysis.beat_cutter import BeatCandidate
 from agent.analysis.lead_quality import fuse_windows, signal_quality
@@ -22,8 +24,11 @@ from agent.core.events import LeadState, LeadTrouble
 from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 
-KEPT_PEAKS, KEPT_BEATS, KEPT_SCORES = 128, 64, 8
-"""Latest candidates, beats and scores that are kept of a lead: more than there are until another one is heard."""
+KEPT_PEAKS, KEPT_BEATS, KEPT_SCORES = 512, 64, 8
+"""Latest candidates, beats and scores that are kept of a lead: more than a block of the pipeline has, and than there
+are until another one is heard."""
+MOST_DISORDER = 3 * FS
+"""No candidate lies further behind one that the detector decided later: it learns levels anew over 2 s at most."""
 NEVER = -1
 SAME_BEAT = round(0.15 * FS)
 """R peaks of two leads within so many samples are of one beat, as in EC57."""
@@ -39,8 +44,7 @@ class LeadSwitch:
     trouble: LeadTrouble
 
 
-@dataclass(frozen=True, slots=True)
-class LeadBeat:
+class LeadBeat(msgspec.Struct, frozen=True, gc=False):
     """A candidate of a lead that the net took for a beat, and the probabilities of its classes."""
 
     candidate: BeatCandidate
@@ -91,11 +95,20 @@ class _LeadRecord:
 
     def peaks_since(self, first: int, now: int) -> int:
         """Return the number of R peaks from sample `first` on that were decided by sample `now`."""
-        return sum(peak.score > 0 and first <= peak.sample and peak.decided <= now for peak in self.peaks)
+        return sum([peak.score > 0 and peak.decided <= now for peak in self.latest_peaks(first)])
 
     def shows(self, sample: int, now: int) -> bool:
         """Return whether a candidate, decided by sample `now`, lies at `sample`."""
-        return any(abs(peak.sample - sample) <= SAME_BEAT and peak.decided <= now for peak in self.peaks)
+        near = self.latest_peaks(sample - SAME_BEAT)
+        return any(peak.sample <= sample + SAME_BEAT and peak.decided <= now for peak in near)
+
+    def latest_peaks(self, first: int) -> Iterator[RPeak]:
+        """Yield the candidates from sample `first` on, the latest first."""
+        for peak in reversed(self.peaks):
+            if peak.sample >= first:
+                yield peak
+            elif peak.sample < first - MOST_DISORDER:
+                return
 
 
 class BedLeads:
@@ -222,9 +235,12 @@ class BedLeads:
 
     def latest_peak(self, now: int) -> int:
         """Return the latest R peak, decided by sample `now`, of the heard lead or a good one; -1 without any."""
-        believed = (self._leads[lead] for lead in (self.heard, *self._trusted()))
-        peaks = (peak for lead in believed for peak in lead.peaks)
-        return max((peak.sample for peak in peaks if peak.score > 0 and peak.decided <= now), default=-1)
+        latest = -1
+        for lead in (self.heard, *self._trusted()):
+            for peak in self._leads[lead].latest_peaks(latest):
+                if peak.score > 0 and peak.decided <= now:
+                    latest = max(latest, peak.sample)
+        return latest
 
     def latest_other_beat(self, now: int) -> int:
         """Return the latest beat, decided by sample `now`, of the good leads that are not heard; -1 without any."""

@@ -126,17 +126,30 @@ class LeadInput:
             self._conditioner, self._origin, self._next = SignalConditioner(self.fs), chunk.first, chunk.first
         return list(self._convert(self._conditioner.push(self._millivolts(chunk.counts[:, self.index]))))
 
-    def pass_on(self, first: int, x: FloatArray) -> bool:
-        """Take samples (n,) mV from `first` on at 125 Hz, plain in themselves, if they come out as they are.
+    @property
+    def is_idle(self) -> bool:
+        """Whether plain samples come out as they are, if no pulse begins with the first of them."""
+        return self._conditioner is not None and self._conditioner.is_idle and not self._tally.windows
 
-        Return whether they were taken; what was not is for `push`.
+    @property
+    def last(self) -> float:
+        """The latest sample in mV, NaN where there is none or it has no value."""
+        return self._conditioner.last if self._conditioner is not None else np.nan
+
+    def passes(self, first: int, x: FloatArray) -> bool:
+        """Return whether samples (n,) mV from `first` on at 125 Hz, plain in themselves, come out as they are.
+
+        If so `pass_on` may take them, else `push`.
         """
-        if self._conditioner is None:
+        if self._conditioner is None or (self._tally.windows and first + len(x) >= (self._tally.end or 0)):
             return False
-        if (self._tally.windows and first + len(x) >= (self._tally.end or 0)) or not self._conditioner.pass_on(x):
-            return False
-        self._next += len(x)
-        return True
+        return self._conditioner.passes(x.item(0))
+
+    def pass_on(self, x: FloatArray, count: int = 0) -> None:
+        """Take samples (n,) mV that pass, or the last n of `count` that have passed since this lead was idle."""
+        assert self._conditioner is not None
+        self._conditioner.pass_on(x, count)
+        self._next += max(count, len(x))
 
     def gap(self, gap: Gap) -> list[LeadStep]:
         """End the stretch at a gap: return the samples that waited for later ones, then the gap at 125 Hz."""

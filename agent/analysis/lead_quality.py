@@ -1,7 +1,8 @@
 """How far a lead can be trusted, and what the waveforms of two leads say together."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from agent.analysis.rhythm_windows import WindowScores
 from agent.core.config import LeadsConfig
@@ -36,12 +37,12 @@ def fuse_windows(heard: WindowScores, trusted: Sequence[WindowScores], config: L
         scores = list(heard.scores)
         if other.scores[ORGANISED] >= config.organised_score:
             lower = {kind: min(scores[kind], other.scores[kind]) for kind in CONTRADICTED_KINDS}
-            heard = replace(heard, amplitude_mv=max(heard.amplitude_mv, other.amplitude_mv))
+            heard = msgspec.structs.replace(heard, amplitude_mv=max(heard.amplitude_mv, other.amplitude_mv))
         else:
             excess = (scores[VT] + scores[VF] - other.scores[VT] - other.scores[VF]) / 2
             lower = {VT: max(0.0, scores[VT] - max(0.0, excess))}
         for kind, score in lower.items():
             scores[ORGANISED] += scores[kind] - score
             scores[kind] = score
-        heard = replace(heard, scores=tuple(scores))
+        heard = msgspec.structs.replace(heard, scores=tuple(scores))
     return heard

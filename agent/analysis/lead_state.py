@@ -47,32 +47,50 @@ class LeadOffDetector:
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> list[LeadStateChange]:
         """Take the next samples `x` (rows, n) in millivolts of `rows` (rows,); return the changes of state in order."""
-        index, changed, flat, turns = self._follow(rows, x)
-        changes = [
-            LeadStateChange(
-                int(rows[i]), int(index[i, n]), self._state(rows[i], float(x[i, n])) if flat[i, n] else "ok"
-            )
-            for i, n in np.argwhere(turns).tolist()
-        ]
-        self._last[rows], self._flat[rows], self._changed[rows] = x[:, -1], flat[:, -1], changed[:, -1]
+        moves, changes = self._moves(rows, x), []
+        index = self._next[rows, None] + np.arange(x.shape[1])
+        if self._may_turn(rows, moves):
+            changed = np.maximum.accumulate(np.where(moves, index, self._changed[rows, None]), axis=1)
+            flat = index - changed >= self.flat_samples - 1
+            turns = flat != np.concatenate([self._flat[rows, None], flat[:, :-1]], axis=1)
+            changes = [
+                LeadStateChange(
+                    int(rows[i]), int(index[i, n]), self._state(rows[i], float(x[i, n])) if flat[i, n] else "ok"
+                )
+                for i, n in np.argwhere(turns).tolist()
+            ]
+            self._flat[rows] = flat[:, -1]
+        latest = np.where(moves, index, 0).max(axis=1)
+        self._changed[rows] = np.maximum(latest, self._changed[rows])
+        self._last[rows] = x[:, -1]
         self._next[rows] += x.shape[1]
         return changes
 
-    def foresees_change(self, rows: RowIndexArray, x: FloatArray) -> bool:
-        """Return whether one of the rows (rows,) would change its state in its next samples `x` (rows, n) mV."""
-        return bool(self._follow(rows, x)[3].any())
+    def may_change(self, rows: RowIndexArray, x: FloatArray) -> bool:
+        """Return whether one of the rows (rows,) may change its state in its next samples `x` (rows, n) mV.
 
-    def _follow(
-        self, rows: RowIndexArray, x: FloatArray
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return for each next sample (rows, n) its index, that of the latest move, whether it is flat, and turns."""
+        It does not where this says no.
+        """
+        return self._may_turn(rows, self._moves(rows, x))
+
+    def _moves(self, rows: RowIndexArray, x: FloatArray) -> NDArray[np.bool_]:
+        """Return for each next sample (rows, n) whether it differs from the one before."""
         before = np.concatenate([self._last[rows, None], x[:, :-1]], axis=1)
-        moves = ~(np.abs(x - before) <= self._step_mv)
-        index = self._next[rows, None] + np.arange(x.shape[1])
-        changed = np.maximum.accumulate(np.where(moves, index, self._changed[rows, None]), axis=1)
-        flat = index - changed >= self.flat_samples - 1
-        turns = flat != np.concatenate([self._flat[rows, None], flat[:, :-1]], axis=1)
-        return index, changed, flat, turns
+        moves: NDArray[np.bool_] = ~(np.abs(x - before) <= self._step_mv)
+        return moves
+
+    def _may_turn(self, rows: RowIndexArray, moves: NDArray[np.bool_]) -> bool:
+        """Return whether a row is flat, or may be after its next samples (rows, n), whose `moves` are known."""
+        count, samples = moves.shape
+        longest = self.flat_samples - 1
+        still = int((self._next[rows] - self._changed[rows]).max())
+        if self._flat[rows].any() or still >= longest or longest < 2:
+            return True
+        if still + samples < longest:
+            return False
+        part = min(longest - still, longest // 2)  # where a row becomes flat, it does not move in one whole part
+        parts = moves[:, : samples // part * part].reshape(count, -1, part)
+        return not parts.any(axis=2).all()
 
     def _restart_at(self, row: int, first: int) -> None:
         self._last[row] = np.nan

@@ -10,9 +10,9 @@ something more like a beat within 300 ms, a small QRS complex is not.
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
 from math import log
 
+import msgspec
 import numpy as np
 
 from agent.analysis.qrs_evidence import QrsCandidate, QrsEvidence, count_follower, score_terms
@@ -35,8 +35,7 @@ DOUBT = -2.0, 4.6
 NO_DEADLINE = 2**62
 
 
-@dataclass(frozen=True, slots=True)
-class RPeak:
+class RPeak(msgspec.Struct, frozen=True, gc=False):
     """An R peak: bed `row`, its `sample`, and the last sample that the decision waited for, absolute at 125 Hz.
 
     `score` are the log-odds that it is one: a candidate with 0 or less is not taken for a beat.
@@ -102,7 +101,9 @@ class QrsDetector:
         end = int(self._next[row])
         peaks = self.push(np.array([row]), self._finder.continue_signal(row, 2 * MAXIMUM_REACH)[None])
         self.beds[row].finish(end - 1, peaks)
-        return [replace(beat, decided=min(beat.decided, end - 1)) for beat in peaks if beat.sample < end]
+        return [
+            msgspec.structs.replace(beat, decided=min(beat.decided, end - 1)) for beat in peaks if beat.sample < end
+        ]
 
     def _restart_at(self, row: int, first: int) -> None:
         self._finder.restart(row)

@@ -10,8 +10,8 @@ leads, clean, with recorded noise and with synthetic electrode motion. The bias 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from operator import mul
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from agent.analysis.qrs_filter import LAGS, SHAPE
@@ -60,7 +60,7 @@ USUAL_LIKENESS, SMALL = 0.85, 2.3
 """What is assumed before there are two beats to compare with, and of a candidate of less than a tenth of a beat."""
 
 
-class QrsCandidate(NamedTuple):
+class QrsCandidate(msgspec.Struct, frozen=True, gc=False):
     """A candidate that was certain at sample `known`, with its R peak `sample`.
 
     `size` is the logarithm of its energy, `sharpness` that of its greatest curvature, `before` and `after` those of the
@@ -78,7 +78,8 @@ class QrsCandidate(NamedTuple):
 
 def score_terms(terms: list[float]) -> float:
     """Return the log-odds of a beat."""
-    return float(sum(map(mul, WEIGHT_VALUES, terms)))
+    odds: float = sum(map(mul, WEIGHT_VALUES, terms))
+    return odds
 
 
 def count_follower(terms: list[float], look: list[float]) -> None:
@@ -96,6 +97,7 @@ class QrsEvidence:
         "_beats_seen",
         "_floors",
         "_intervals",
+        "_kept",
         "_larger_count",
         "_last",
         "_likeness",
@@ -119,6 +121,7 @@ class QrsEvidence:
         self._likeness = _Level(USUAL_LIKENESS, 1)
         self._larger_count = self._twin_count = self._previous = 0
         self._shapes = np.zeros((SHAPES + 1, SHAPE))
+        self._kept = self._shapes[:SHAPES]
         self._beats_seen = 0
         self._last: QrsCandidate | None = None
         self._intervals: list[int] = []
@@ -145,14 +148,15 @@ class QrsEvidence:
 
     def look(self, candidate: QrsCandidate) -> list[float]:
         """Return the terms `size` to `clear`: how a candidate looks beside the beats."""
-        self._floors.add(min(candidate.before, candidate.after))
-        size, beats = candidate.size, self._beats.value
-        apart, apart_on_one_side = size - candidate.before, size - candidate.after
-        if apart > apart_on_one_side:
-            apart, apart_on_one_side = apart_on_one_side, apart
+        low, high = candidate.before, candidate.after
+        if low > high:
+            low, high = high, low
+        self._floors.add(low)
+        size = candidate.size
+        beyond, apart, apart_on_one_side = size - self._beats.value, size - high, size - low
         return [
-            _limit(size - beats, -3.0, 0.3),
-            _limit(size - beats - 0.3, 0.0, 1.0),
+            _limit(beyond, -3.0, 0.3),
+            _limit(beyond - 0.3, 0.0, 1.0),
             _limit(candidate.sharpness - self._sharpness.value, -2.0, 1.0),
             self._liken(candidate) - self._likeness.value,
             _limit(apart, -0.5, 3.0),
@@ -228,10 +232,9 @@ class QrsEvidence:
         """Return the second best correlation of a candidate with the beats, 0 to 1."""
         if self._beats_seen < 2 or candidate.size < self._beats.value - SMALL:
             return USUAL_LIKENESS
-        likenesses = np.maximum.reduce(self._shapes[:SHAPES] @ candidate.shapes, axis=1).tolist()
-        likenesses.remove(max(likenesses))
-        second: float = max(likenesses)
-        return max(0.0, second)
+        likenesses: list[float] = np.maximum.reduce(self._kept.dot(candidate.shapes), axis=1).tolist()
+        likenesses.sort()
+        return max(0.0, likenesses[-2])
 
 
 class _Level:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from agent.analysis.stage import Interruption, RunStart
 from agent.core.config import RhythmConfig
-from agent.core.messages import Beat
 from agent.core.views import RhythmSummary
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
@@ -35,7 +34,8 @@ class _RateRow:
         self.nn_s: deque[float] = deque(maxlen=config.hrv_beats)
         """NN intervals, NaN between two that are not adjacent."""
         self.counts = [0] * len(CLASSES)
-        self.last: Beat | None = None
+        self.last: tuple[int, str] | None = None
+        """Sample and class of the latest beat."""
         self.variability: tuple[float | None, float | None] | None = None
         """RMSSD and SDNN in milliseconds, None until asked for: pictures are drawn more often than beats come."""
 
@@ -62,27 +62,30 @@ class RateTracker:
         state.nn_s.append(np.nan)
         state.last = state.variability = None
 
-    def push(self, row: int, beat: Beat) -> float | None:
-        """Take the next beat of a row; return the heart rate in beats a minute when it was decided."""
+    def push(self, row: int, sample: int, label: str, rr_s: float | None, known: int) -> float | None:
+        """Take the next beat of a row: R peak, class, and the RR interval in seconds that ends at it.
+
+        Return the heart rate in beats a minute at sample `known`, when it was decided.
+        """
         state = self._rows[row]
-        state.counts[CLASSES.index(beat.label)] += 1
-        if beat.rr_s is not None:
-            state.rr_s.append(beat.rr_s)
-            normal = state.last is not None and state.last.label == beat.label == "N"
-            state.nn_s.append(beat.rr_s if normal and beat.rr_s < self._config.standstill_s else np.nan)
+        state.counts[CLASSES.index(label)] += 1
+        if rr_s is not None:
+            state.rr_s.append(rr_s)
+            normal = label == "N" and state.last is not None and state.last[1] == "N"
+            state.nn_s.append(rr_s if normal and rr_s < self._config.standstill_s else np.nan)
             state.variability = None
-        state.last = beat
-        return self.heart_rate(row, beat.class_known)
+        state.last = sample, label
+        return self.heart_rate(row, known)
 
     def interval(self, row: int, sample: int) -> float | None:
         """Return the seconds from the last beat of a row to `sample`; None before the first and after a break."""
         last = self._rows[row].last
-        return (sample - last.sample) / FS if last is not None else None
+        return (sample - last[0]) / FS if last is not None else None
 
     def heart_rate(self, row: int, now: int) -> float | None:
         """Return the beats a minute at sample `now`; None before two beats and after a pause."""
         state = self._rows[row]
-        if state.last is None or not state.rr_s or now - state.last.sample > self._config.standstill_s * FS:
+        if state.last is None or not state.rr_s or now - state.last[0] > self._config.standstill_s * FS:
             return None
         return mean_heart_rate(state.rr_s, self._config)
 
@@ -107,9 +110,11 @@ def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None
     Only intervals since the last pause count: the latest `rate_intervals` of them, or the latest `slow_intervals` if
     `slow_least` of those are longer than `slow_s`.
     """
-    since = list(takewhile(lambda interval: interval < config.standstill_s, reversed(rr_s)))
+    since = list(reversed(rr_s))
+    if since and max(since) >= config.standstill_s:
+        since = list(takewhile(lambda interval: interval < config.standstill_s, since))
     latest, slow = since[: config.rate_intervals], since[: config.slow_intervals]
-    if sum(interval > config.slow_s for interval in slow) >= config.slow_least:
+    if sum([interval > config.slow_s for interval in slow]) >= config.slow_least:
         latest = slow
     return 60 * len(latest) / sum(latest) if latest else None
 

@@ -4,8 +4,7 @@ Windows lie at fixed places of each stretch, so they are the same however the st
 the start of a stretch or over a gap.
 """
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from agent.analysis.sample_ring import SampleRing
@@ -16,8 +15,7 @@ from model.waveform.waveform_classifier import HOP, WINDOW, WaveformClassifier
 NO_WINDOW_DUE = np.iinfo(np.int64).max
 
 
-@dataclass(frozen=True, slots=True)
-class WindowScores:
+class WindowScores(msgspec.Struct, frozen=True, gc=False):
     """The class scores of the window of a row that ends before `sample`.
 
     `scores`: probabilities in the order of KINDS, empty while the stretch is shorter than a window; `amplitude_mv`:

@@ -9,15 +9,16 @@ from agent.analysis.stage import Interruption, RowIndexArray, RunStart
 from agent.core.messages import FloatArray, Gap
 
 RING_SAMPLES = 4096
-"""Samples kept a bed, 32 s at 125 Hz: more than a beat waits for its decision and a screen shows."""
+"""Samples kept a bed, a power of two, 32 s at 125 Hz: more than a beat waits for its decision and a screen shows."""
 
 
 class SampleRing:
-    """Rings of float32 millivolts; samples that never arrived are NaN. Sample `i` stands at place `i %
-    RING_SAMPLES`."""
+    """Rings of float32 millivolts; samples that never arrived are NaN. Sample `i` stands at place `i % samples`."""
 
     def __init__(self, rows: int = 1) -> None:
-        self._x = np.full((rows, RING_SAMPLES), np.nan, dtype=np.float32)
+        self.samples = RING_SAMPLES
+        """Samples kept a row."""
+        self._x = np.full((rows, self.samples), np.nan, dtype=np.float32)
         self.head = np.zeros(rows, dtype=np.int64)
         """(rows,) index after the last sample of each row."""
         self._hidden: dict[int, deque[tuple[int, int]]] = {}
@@ -26,8 +27,13 @@ class SampleRing:
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows. Those that are there stay as they are."""
         added = rows - len(self.head)
-        self._x = np.concatenate([self._x, np.full((added, RING_SAMPLES), np.nan, dtype=np.float32)])
+        self._x = np.concatenate([self._x, np.full((added, self.samples), np.nan, dtype=np.float32)])
         self.head = np.concatenate([self.head, np.zeros(added, dtype=np.int64)])
+
+    def lengthen(self, samples: int) -> None:
+        """Keep more samples of each row, a power of two, before the first run."""
+        self.samples = samples
+        self._x = np.full((len(self.head), samples), np.nan, dtype=np.float32)
 
     def start(self, row: int, run: RunStart) -> None:
         """Begin a run: nothing is known before its first sample."""
@@ -38,14 +44,13 @@ class SampleRing:
     def interrupt(self, row: int, interruption: Interruption) -> None:
         """Keep the samples of a gap as NaN. A lead that is off goes on sending samples."""
         if isinstance(interruption, Gap):
-            places = (self.head[row] + np.arange(min(interruption.count, RING_SAMPLES))) % RING_SAMPLES
+            places = (self.head[row] + np.arange(min(interruption.count, self.samples))) % self.samples
             self._x[row, places] = np.nan
             self.head[row] += interruption.count
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> None:
-        """Append the next samples `x` (rows, n), n at most RING_SAMPLES, to each of `rows` (rows,)."""
-        places = (self.head[rows, None] + np.arange(x.shape[1])) % RING_SAMPLES
-        self._x[rows[:, None], places] = x
+        """Append the next samples `x` (rows, n), n at most `samples`, to each of `rows` (rows,)."""
+        self._x.reshape(-1)[self._places(rows, self.head[rows], x.shape[1])] = x
         self.head[rows] += x.shape[1]
 
     def hide(self, row: int, first: int, count: int) -> None:
@@ -53,14 +58,21 @@ class SampleRing:
         same."""
         hidden = self._hidden.setdefault(row, deque())
         hidden.append((first, first + count))
-        while hidden and hidden[0][1] <= self.head[row] - RING_SAMPLES:
+        while hidden and hidden[0][1] <= self.head[row] - self.samples:
             hidden.popleft()
 
     def windows(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
         """Return `count` samples from index `firsts` (n,) on of `rows` (n,): (n, count). Behind the head: stale
         values."""
-        samples: FloatArray = self._x[rows[:, None], (firsts[:, None] + np.arange(count)) % RING_SAMPLES]
+        samples: FloatArray = self._x.reshape(-1).take(self._places(rows, firsts, count))
         return samples
+
+    def _places(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Return the places (n, count) of samples from index `firsts` (n,) on of `rows` (n,), in all rows joined."""
+        places: NDArray[np.int64] = firsts[:, None] + np.arange(count)
+        places &= self.samples - 1  # a power of two
+        places += rows[:, None] * self.samples
+        return places
 
     def shown(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
         """Return the same as `windows`, NaN for what is no measured value."""
@@ -72,9 +84,9 @@ class SampleRing:
         return samples
 
     def last(self, row: int, count: int) -> FloatArray:
-        """Return the last `count` samples of a row, (count,), at most RING_SAMPLES, NaN where missing."""
+        """Return the last `count` samples of a row, (count,), at most `samples`, NaN where missing."""
         head = int(self.head[row])
-        stop = head % RING_SAMPLES
+        stop = head % self.samples
         start = stop - count
         ring = self._x[row]
         samples = ring[start:stop].copy() if start >= 0 else np.concatenate([ring[start:], ring[:stop]])

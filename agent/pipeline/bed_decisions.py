@@ -5,7 +5,7 @@ leads are kept: once another lead is heard, those that were missed meanwhile are
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.alarms.alarm_feed import WINDOW_DELAY, AlarmFeed
 from agent.analysis.beat_cutter import BeatCandidate
@@ -160,21 +160,24 @@ class BedDecisions:
 
     def _decide_candidate(self, bed: MonitoredBed, lead: int, candidate: BeatCandidate, scores: list[float]) -> None:
         """Make a beat of a candidate, unless the net says that it is not one, or its lead is not heard."""
-        probabilities: tuple[float, ...] | None = tuple(scores)
+        leads = bed.leads
+        probabilities: tuple[float, ...] | None
         if self._in_context:
-            if bed.leads is not None:
-                scores = bed.leads.fuse_scores(lead, candidate, scores)
+            if leads is not None:
+                scores = leads.fuse_scores(lead, candidate, scores)
             probabilities = self.smoothing.push(
                 candidate.row, scores, candidate.cluster, candidate.new, candidate.noise
             )
-        if probabilities is None:
-            return
-        beat = LeadBeat(candidate, probabilities)
-        if bed.leads is not None:
-            bed.leads.push_beat(lead, beat)
-            if lead != bed.leads.heard or self._is_reported(bed, lead, candidate.sample):
+            if probabilities is None:
                 return
-            self._fill_pause(bed, bed.leads, candidate)
+        else:
+            probabilities = tuple(scores)
+        beat = LeadBeat(candidate, probabilities)
+        if leads is not None:
+            leads.push_beat(lead, beat)
+            if lead != leads.heard or self._is_reported(bed, lead, candidate.sample):
+                return
+            self._fill_pause(bed, leads, candidate)
         self._report(bed, lead, beat, candidate.class_known)
 
     def _fill_pause(self, bed: MonitoredBed, leads: BedLeads, candidate: BeatCandidate) -> None:
@@ -195,21 +198,22 @@ class BedDecisions:
     def _report(self, bed: MonitoredBed, lead: int, found: LeadBeat, known: int) -> None:
         """Report a beat that is known at sample `known`."""
         candidate, probabilities = found.candidate, found.probabilities
+        label, rr_s = CLASSES[probabilities.index(max(probabilities))], self._interval(bed, lead, candidate)
         beat = Beat(
-            bed=bed.name,
-            sample=candidate.sample,
-            class_known=known,
-            label=CLASSES[probabilities.index(max(probabilities))],
-            probabilities=probabilities,
-            rr_s=self._interval(bed, lead, candidate),
-            arrived_s=bed.arrived_s,
-            r_peak_known=candidate.r_peak_known,
-            sent_s=bed.sent_s,
-            run=bed.run,
-            lead=bed.lead_names[lead],
-            quality=bed.leads.quality(lead) if bed.leads is not None else None,
+            bed.name,
+            candidate.sample,
+            known,
+            label,
+            probabilities,
+            rr_s,
+            bed.arrived_s,
+            self.rates.push(bed.row, candidate.sample, label, rr_s, known),
+            candidate.r_peak_known,
+            bed.sent_s,
+            bed.run,
+            bed.lead_names[lead],
+            bed.leads.quality(lead) if bed.leads is not None else None,
         )
-        beat = replace(beat, heart_rate=self.rates.push(bed.row, beat))
         bed.beats.append(beat)
         if bed.leads is not None:
             self._reported[bed.row] = _ReportedBeat(candidate.sample, lead)

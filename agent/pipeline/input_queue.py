@@ -4,13 +4,16 @@ Each bed keeps its order. A bed that brings more than the others waits for itsel
 of the beds that are done with it, then of the others in rotation until the turn has had its share of work.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from agent.analysis.bed_input import BedInput, LeadNote, bed_messages_to_millivolts
+import numpy as np
+
+from agent.analysis.bed_input import BedInput, LeadNote, join_alike_chunks
 from agent.analysis.lead_input import SampleBlock
+from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.stage import RunStart
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
@@ -53,6 +56,15 @@ class _WaitingBed:
     samples: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BedsTogether:
+    """A block of each of many `beds`, alike in leads and length: `x` (beds, leads, n) mV, from samples `firsts` on."""
+
+    beds: list[MonitoredBed]
+    firsts: list[int]
+    x: FloatArray
+
+
 class InputQueue:
     """What has come in of each bed and waits for its turn. `wanted` are names of leads, or "auto"."""
 
@@ -61,6 +73,9 @@ class InputQueue:
         self.scales: list[LeadScaled] = []
         """Those that are known of earlier parts of runs, the later ones last."""
         self._waiting: dict[str, _WaitingBed] = {}
+        self._passing = PassingLeads()
+        self._together: list[BedsTogether] = []
+        """Blocks of beds that do not wait otherwise: the next turn takes them all."""
         self._left = 0.0
         """Work left in this turn, in samples."""
         self.block = BLOCK_SAMPLES
@@ -72,10 +87,10 @@ class InputQueue:
 
     def __len__(self) -> int:
         """Return the number of beds that wait."""
-        return len(self._waiting)
+        return len(self._waiting) + sum(len(together.beds) for together in self._together)
 
     def waiting(self) -> list[MonitoredBed]:
-        """Return the beds that wait for their turn."""
+        """Return the beds that wait for more than the next turn."""
         return [waiting.bed for waiting in self._waiting.values()]
 
     def backlog(self) -> tuple[set[str], set[str]]:
@@ -87,32 +102,29 @@ class InputQueue:
     def put(self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End], patient: bool = True) -> None:
         """Take messages and the bed of each. `patient`: wait for filters that are being loaded."""
         self._patient = patient
-        for bed, message, x in zip(beds, messages, self._millivolts(beds, messages), strict=True):
+        for bed, message in zip(beds, messages, strict=True):
             if isinstance(message, Chunk):
                 bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
+        for place, x in self._put_together(beds, messages).items():
+            bed, message = beds[place], messages[place]
             waiting = self._waiting.get(bed.name)
-            if waiting is None and x is not None:  # as nearly always: it fits, since its input has converted it
-                assert isinstance(message, Chunk)
-                assert bed.input is not None
-                self._take_in(bed, bed.input, message, x)
-            elif (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
+            if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
                 self._put_off(bed, message)
             else:
                 self._convert(bed, message, x)
 
-    def next_turn(self) -> Iterator[tuple[MonitoredBed, InputStep]]:
+    def next_turn(self) -> Iterator[BedsTogether | tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
         block = self.block
         if self.turn < inf:
-            block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self._waiting))))
+            block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self))))
         few = [name for name, waiting in self._waiting.items() if waiting.samples <= self._piece]
         many = [name for name, waiting in self._waiting.items() if waiting.samples > self._piece]
-        self._left = self.turn
+        self._left = self.turn - sum(len(together.beds) * together.x.shape[2] for together in self._together)
+        yield from self._together
+        self._together.clear()
         for name in few:
-            if (whole := self._take_only_block(name, block)) is not None:
-                yield whole
-            else:
-                yield from self._take_steps(name, block)
+            yield from self._take_steps(name, block)
         for turn, name in enumerate(many):
             if turn and self._left <= 0:  # one at least, however much the others bring
                 return
@@ -126,13 +138,32 @@ class InputQueue:
             yield from self._drop(waiting)
         self._waiting.clear()
 
-    def _millivolts(
+    def _put_together(
         self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]
-    ) -> Sequence[FloatArray | None]:
-        """Convert the short chunks of many beds together; None for whatever needs a closer look."""
+    ) -> dict[int, FloatArray | None]:
+        """Take the chunks that need no closer look, many as one block, of beds that bring and wait for nothing else.
+
+        Return the places of the other messages, with the millivolts (leads, n) of those that were converted.
+        """
+        left: dict[int, FloatArray | None] = dict.fromkeys(range(len(messages)))
         if len(messages) < LEAST_TOGETHER:
-            return [None] * len(messages)
-        return bed_messages_to_millivolts([bed.input for bed in beds], messages, self._piece)
+            return left
+        names = [bed.name for bed in beds]
+        busy = self._waiting.keys() | (_repeated(names) if len(set(names)) < len(names) else ())
+        whole = LEAST_BLOCK_SAMPLES if self.turn < inf else self.block
+        for alike in join_alike_chunks([bed.input for bed in beds], messages, self._piece):
+            places, x, plain = alike.places, alike.x, np.flatnonzero(alike.plain).tolist()
+            able = [i for i in plain if names[places[i]] not in busy] if x.shape[2] <= whole else []
+            taken = alike.pass_on(able, self._passing)
+            left.update((places[i], x[i]) for i in set(plain).difference(taken))
+            for i in taken:
+                beds[places[i]].took(alike.chunks[i])
+                del left[places[i]]
+            if taken:
+                firsts = [alike.chunks[i].first for i in taken]
+                together = x if len(taken) == len(x) else x[taken]
+                self._together.append(BedsTogether([beds[places[i]] for i in taken], firsts, together))
+        return left
 
     @property
     def _piece(self) -> int:
@@ -171,7 +202,10 @@ class InputQueue:
 
     def _take_in(self, bed: MonitoredBed, bed_input: BedInput, chunk: Chunk, x: FloatArray | None) -> None:
         bed.took(chunk)
-        self._put(bed, bed_input.push(chunk, x))
+        if x is not None and bed_input.pass_on(chunk.first, x):
+            self._put(bed, [SampleBlock(chunk.first, x[0] if len(x) == 1 else x.T)])
+        else:
+            self._put(bed, bed_input.push(chunk))
 
     def _convert_break(self, bed: MonitoredBed, message: Gap | End) -> None:
         if isinstance(message, Gap):
@@ -213,18 +247,6 @@ class InputQueue:
             waiting.steps.extend(steps)
             for step in steps:
                 waiting.samples += _step_samples(step)
-
-    def _take_only_block(self, name: str, block: int) -> tuple[MonitoredBed, SampleBlock] | None:
-        """Take what waits of a bed if that is one block only, as nearly always; else return None."""
-        waiting = self._waiting[name]
-        if len(waiting.steps) != 1 or waiting.messages:
-            return None
-        step = waiting.steps[0]
-        if not isinstance(step, SampleBlock) or len(step.x) > block:
-            return None
-        self._left -= len(step.x)
-        del self._waiting[name]
-        return waiting.bed, step
 
     def _take_steps(self, name: str, block: int) -> Iterator[tuple[MonitoredBed, InputStep]]:
         """Take a few steps of a bed, up to its next block."""
@@ -298,6 +320,10 @@ class InputQueue:
                 yield replace(message, first=first, fs=FS)
             else:
                 yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 def _step_samples(step: InputStep) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 
 from agent.analysis.beat_cutter import BeatCandidate, Candidates
@@ -34,8 +35,7 @@ class BedLeadChanges:
     changes: tuple[LeadStateChange, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BedWindows:
+class BedWindows(msgspec.Struct, frozen=True, gc=False):
     """The windows of a bed's leads that end before `sample`, one at least."""
 
     sample: int
@@ -48,18 +48,11 @@ PendingItem = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | Le
 LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """An item and its place: bed, deciding sample, rank, row (the last first).
+_Pending = tuple[int, int, int, int, int, MonitoredBed, int, PendingItem, int]
+"""An item behind its place: the row of its bed, deciding sample, rank, row (the last first), and when it came.
 
-    `row` of samples of its lead, -1 for none; `input` is a candidate's place in the batch of the net.
-    """
-
-    bed: MonitoredBed
-    order: tuple[int, int, int, int]
-    row: int
-    item: PendingItem
-    input: int = -1
+Then the bed, the row of samples of its lead (-1 for none), the item, and a candidate's place in the batch of the net.
+"""
 
 
 class PendingResults:
@@ -72,7 +65,7 @@ class PendingResults:
 
     def add(self, bed: MonitoredBed, sample: int, rank: int, item: PendingItem, row: int = -1) -> None:
         """Keep an item of a bed that was decided at `sample`, of the lead in `row` of samples or of none."""
-        self._items.append(_Pending(bed, (bed.row, sample, rank, -row), row, item))
+        self._items.append((bed.row, sample, rank, -row, len(self._items), bed, row, item, -1))
 
     def add_lead_changes(self, beds: Sequence[MonitoredBed], changes: Sequence[LeadStateChange]) -> None:
         """Keep changes of leads, those of a bed at one sample together; `beds` by row of samples."""
@@ -89,9 +82,11 @@ class PendingResults:
         if not candidates.beats:
             return
         for candidate in candidates.beats:
-            bed = beds[candidate.row]
-            order = (bed.row, candidate.class_known, CANDIDATE_RANK, -candidate.row)
-            self._items.append(_Pending(bed, order, candidate.row, candidate, self._candidates))
+            row = candidate.row
+            bed, number, place = beds[row], len(self._items), self._candidates
+            self._items.append(
+                (bed.row, candidate.class_known, CANDIDATE_RANK, -row, number, bed, row, candidate, place)
+            )
             self._candidates += 1
         self._inputs.append(candidates.inputs)
 
@@ -105,12 +100,11 @@ class PendingResults:
         if not self._items:
             return
         scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
-        items = sorted(self._items, key=lambda pending: pending.order)
-        self._items.clear()
+        items, self._items = sorted(self._items), []
         self._inputs.clear()
         self._candidates = 0
-        for pending in items:
-            yield pending.bed, pending.row, pending.item, scores[pending.input] if pending.input >= 0 else []
+        for _, _, _, _, _, bed, row, item, place in items:
+            yield bed, row, item, scores[place] if place >= 0 else []
 
 
 def _group_by_bed(

@@ -10,10 +10,10 @@ beds. Training drives the same `SampleStages` (`agent.training`), so what a net 
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from math import inf, isnan
-from operator import itemgetter
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from agent.core.events import GapClosed, LeadScaled, StreamRefused
 from agent.core.messages import VALUELESS_REASON, AlarmIdentity, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
-from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
+from agent.pipeline.input_queue import BLOCK_SAMPLES, BedsTogether, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
 from model.records.resample import FS
@@ -48,10 +48,10 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
 
-LARGE_BLOCK_SAMPLES = 10 * FS
-"""Most samples of a bed that go through the stages at once where nobody waits for results."""
+LARGE_BLOCK_SAMPLES, LARGE_RING_SAMPLES = 60 * FS, 4 * RING_SAMPLES
+"""Most samples of a bed that go through the stages at once where nobody waits for results, and those that are kept."""
 
-assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= RING_SAMPLES, "strips are cut once a second"
+assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= LARGE_RING_SAMPLES, "strips are cut once a second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class SampleStages:
         for change in lead_changes:
             self.interrupt(change.row, change)
         peaks = drop_low_peaks(self.ring, self.qrs.push(rows, x))
-        candidates = self.beats.push(rows.tolist(), peaks)
+        candidates = self.beats.push(rows, peaks)
         windows = self.windows.push(rows) if self.windows else ()
         return Findings(lead_changes, peaks, candidates, windows)
 
@@ -108,7 +108,7 @@ class SampleStages:
         Beats that are due of the bed's other leads are decided, too, for all to come in order; `leads` are its rows.
         """
         # Beats that are due are decided without the last R peaks, as they would have been a packet later.
-        due = self.beats.push(list(leads) or [row], (), hold=False)
+        due = self.beats.push(np.array(leads or [row]), (), hold=False)
         peaks = drop_low_peaks(self.ring, self.qrs.flush(row))
         rest = self.beats.flush(row, peaks)
         windows = self.windows.flush(row) if self.windows else ()
@@ -145,9 +145,7 @@ class Pipeline:
         messages = list(messages)
         beds = [self.beds.get(message.bed) or self._admit(message.bed) for message in messages]
         self._inbox.put(beds, messages, patient=not shared)  # notes when each bed's samples arrived, too
-        for bed, message in zip(beds, messages, strict=True):
-            if isinstance(message, Chunk):
-                self._note_arrival(bed)
+        self._note_arrivals(bed for bed, message in zip(beds, messages, strict=True) if isinstance(message, Chunk))
         self._busy = True
         while self._inbox and self._busy:
             self._busy = self._advance()
@@ -156,30 +154,33 @@ class Pipeline:
         return self._take_results()
 
     def take_large_blocks(self) -> None:
-        """Let more samples of a bed go through the stages at once: the same results for less, but later.
+        """Let more samples of a bed go through the stages at once: the same results for less, but later. Called first.
 
         Blocks of a bed are then the same however many others there are, and so is the order of beats and alarms.
         """
         self._inbox.block, self._inbox.turn = LARGE_BLOCK_SAMPLES, inf
+        self.samples.ring.lengthen(LARGE_RING_SAMPLES)
 
     def _advance(self) -> bool:
         """Take one turn: what breaks the stretch of each bed, then one block of each, equal ones together.
 
         Return whether there was anything to do.
         """
-        blocks: dict[int, list[tuple[int, FloatArray]]] = {}
+        blocks: dict[int, list[tuple[list[int], FloatArray]]] = defaultdict(list)
         worked = False
-        for bed, step in self._inbox.next_turn():
+        for item in self._inbox.next_turn():
             worked = True
+            if isinstance(item, BedsTogether):
+                blocks[item.x.shape[2]].append(self._rows_together(item))
+                continue
+            bed, step = item
             if isinstance(step, SampleBlock):
                 self._close_gap(bed)
-                blocks.setdefault(len(step.x), []).extend(self._lead_blocks(bed, step))
+                blocks[len(step.x)] += self._lead_blocks(bed, step)
             else:
                 self._break(bed, step)
-        for group in blocks.values():
-            group.sort(key=itemgetter(0))  # rows that follow each other need not be gathered one by one
-            x = np.concatenate([x for _, x in group]).reshape(len(group), -1)
-            self._push_blocks(np.array([row for row, _ in group]), x)
+        for parts in blocks.values():
+            self._push_blocks(*_join_rows(parts))
         self._decide()
         return worked
 
@@ -190,30 +191,48 @@ class Pipeline:
         since a lead that comes off has been flat for as long as one.
         """
         piece = BLOCK_SAMPLES
-        if x.shape[1] <= piece or not self.samples.lead_off.foresees_change(rows, x):
+        if x.shape[1] <= piece or not self.samples.lead_off.may_change(rows, x):
             self._keep(self.samples.push(rows, x))
             return
         for first in range(0, x.shape[1], piece):
             self._keep(self.samples.push(rows, x[:, first : first + piece]))
             self._decide()
 
-    def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[int, FloatArray]]:
-        """Return the row and the samples (n,) of each lead that has values; the others have a gap."""
+    def _rows_together(self, together: BedsTogether) -> tuple[list[int], FloatArray]:
+        """Return the rows of many beds, all of whose leads have values, and their samples (rows, n)."""
+        _, leads, samples = together.x.shape
+        for bed, first in zip(together.beds, together.firsts, strict=True):
+            if bed.gap is not None:
+                self._close_gap(bed)
+            if bed.leads is not None and not all(bed.sends_values):
+                for lead in range(leads):
+                    self._note_values(bed, lead, first, True)
+        rows = [row for bed in together.beds for row in bed.lead_rows[:leads]]
+        return rows, together.x.reshape(-1, samples)
+
+    def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[list[int], FloatArray]]:
+        """Return the row and the samples (1, n) of each lead that has values; the others have a gap."""
         if bed.leads is None:
-            return [(bed.lead_rows[0], block.x)]
-        sending: list[tuple[int, FloatArray]] = []
+            return [(bed.lead_rows[:1], block.x[None])]
+        sending: list[tuple[list[int], FloatArray]] = []
         for lead, x in enumerate(block.x.T):
             row, has_values = bed.lead_rows[lead], not isnan(x.item(0))
-            if has_values != bed.sends_values[lead]:
-                bed.sends_values[lead] = has_values
-                if not has_values:
-                    self._keep(self.samples.flush(row, bed.lead_rows))
-                self._pending.add(bed, block.first, EVENT_RANK, LeadValuesChange(row, block.first, has_values), row)
+            self._note_values(bed, lead, block.first, has_values)
             if has_values:
-                sending.append((row, x))
+                sending.append(([row], x[None]))
             else:
                 self.samples.interrupt(row, Gap(bed.name, bed.run, block.first, len(x), FS, VALUELESS_REASON))
         return sending
+
+    def _note_values(self, bed: MonitoredBed, lead: int, first: int, has_values: bool) -> None:
+        """Take note of whether one of several leads of a bed has values from sample `first` on."""
+        if has_values == bed.sends_values[lead]:
+            return
+        row = bed.lead_rows[lead]
+        bed.sends_values[lead] = has_values
+        if not has_values:
+            self._keep(self.samples.flush(row, bed.lead_rows))
+        self._pending.add(bed, first, EVENT_RANK, LeadValuesChange(row, first, has_values), row)
 
     def _break(self, bed: MonitoredBed, step: InputStep) -> None:
         """End the stretch of a bed, decide all that waits, and begin behind the break."""
@@ -338,11 +357,12 @@ class Pipeline:
         self._results.clear()
         return results
 
-    def _note_arrival(self, bed: MonitoredBed) -> None:
-        self.alarms.note_arrival(bed.row, bed.arrived_s)
-        if bed.silent:
-            bed.silent = False
-            self.alarms.report_by_clock(bed.row, "no data", False, bed.arrived_s)
+    def _note_arrivals(self, beds: Iterable[MonitoredBed]) -> None:
+        for bed in beds:
+            self.alarms.note_arrival(bed.row, bed.arrived_s)
+            if bed.silent:
+                bed.silent = False
+                self.alarms.report_by_clock(bed.row, "no data", False, bed.arrived_s)
 
     def _admit(self, name: str) -> MonitoredBed:
         """Give a new bed a row in every stage, then register it. Arrays grow in powers of two."""
@@ -364,3 +384,13 @@ class Pipeline:
             self._decisions.smoothing.grow(self._lead_capacity)
         self._by_row.append(bed)
         bed.lead_rows.append(row)
+
+
+def _join_rows(parts: Sequence[tuple[list[int], FloatArray]]) -> tuple[RowIndexArray, FloatArray]:
+    """Return rows (k,) and their samples (k, n) in ascending order: rows that follow each other need no gathering."""
+    rows = np.array([row for some, _ in parts for row in some])
+    x = np.concatenate([x for _, x in parts])
+    if (rows[1:] < rows[:-1]).any():
+        order = rows.argsort()
+        return rows[order], x[order]
+    return rows, x

@@ -8,6 +8,7 @@ training side (`docs/decisions.md`).
 """
 
 from math import exp, log, log1p
+from operator import add
 
 from model.records.wfdb_records import CLASSES
 
@@ -72,7 +73,7 @@ class ClusterSmoothing:
         """
         clusters = self._rows[row]
         noisy = noise > NOISY_LEVEL
-        scores = [value + bias for value, bias in zip(logs, CLASS_BIAS, strict=True)]
+        scores = list(map(add, logs, CLASS_BIAS))
         mean, count = (0.0, 0) if new else clusters.get(cluster, (0.0, 0))
         if cluster >= 0:
             own = max(-MOST_LOG_ODDS, min(MOST_LOG_ODDS, scores[V] - _log_add_exp(scores[N], scores[S])))
@@ -84,7 +85,7 @@ class ClusterSmoothing:
                 clusters.pop(cluster, None)
         if noisy:
             scores[NO_BEAT] += NOISE_BIAS
-        if scores[NO_BEAT] > log(sum(exp(value) for value in logs[:NO_BEAT])):  # of any class at all
+        if scores[NO_BEAT] > log(sum(map(exp, logs[:NO_BEAT]))):  # of any class at all
             return None
         highest = max(scores[:NO_BEAT])
         weights = [exp(score - highest) for score in scores[:NO_BEAT]]
@@ -96,9 +97,10 @@ class ClusterSmoothing:
 
 def temper_weights(weights: list[float], temperature: float) -> tuple[float, ...]:
     """Return the probabilities of classes from their weights, whose logarithms are divided by `temperature`."""
-    tempered = [weight ** (1 / temperature) for weight in weights]
+    exponent = 1 / temperature
+    tempered = [weight**exponent for weight in weights] if exponent != 1 else weights
     total = sum(tempered)
-    return tuple(weight / total for weight in tempered)
+    return tuple([weight / total for weight in tempered])
 
 
 def _log_add_exp(a: float, b: float) -> float:

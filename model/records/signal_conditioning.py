@@ -93,9 +93,9 @@ def _limits(fs: float) -> _Limits:
     return _Limits(hole, pulse, before, behind, tail, steep, LEAST_PULSE_MV, LEAST_JUMP_MV)
 
 
-def _least_jump(limits: _Limits, unit_mv: float) -> float:
-    """Return the step with which a pulse begins, in a unit of `unit_mv` millivolts."""
-    return limits.jump_mv / unit_mv if unit_mv else float("inf")
+def least_jump(fs: float, unit_mv: float = 1.0) -> float:
+    """Return the least step at `fs` hertz with which a pulse begins, in a unit of `unit_mv` millivolts."""
+    return _limits(fs).jump_mv / unit_mv if unit_mv else float("inf")
 
 
 def conditioning_reach(fs: float) -> int:
@@ -140,7 +140,7 @@ class SignalConditioner:
         self._fs = fs
         self._limits = _limits(fs)
         self._unit_mv = unit_mv
-        self._jump = _least_jump(self._limits, unit_mv)
+        self._jump = least_jump(fs, unit_mv)
         self._recent: deque[NDArray[np.floating]] = deque(maxlen=self._limits.reach)
         """The latest pieces that were decided, as they came: with one sample each there are enough of them."""
         self._held: NDArray[np.floating] | None = None
@@ -151,21 +151,28 @@ class SignalConditioner:
         self.last = float("nan")
         """The latest sample, NaN where there is none or it has no value."""
 
-    def pass_on(self, x: NDArray[np.floating]) -> bool:
-        """Take samples (n,), n > 0, that are plain in themselves; return False where `push` must mend them, or wait."""
-        step = x.item(0) - self.last
-        if self._held is not None or self._told < self._tail_end or step >= self._jump or -step >= self._jump:
-            return False
+    @property
+    def is_idle(self) -> bool:
+        """Whether plain samples come out as they are, if no pulse begins with the first of them."""
+        return self._held is None and self._told >= self._tail_end
+
+    def passes(self, first: float) -> bool:
+        """Return whether `pass_on` may take plain samples, the first of which is `first`; else they are for `push`."""
+        return self.is_idle and not abs(first - self.last) >= self._jump
+
+    def pass_on(self, x: NDArray[np.floating], count: int = 0) -> None:
+        """Take samples (n,), n > 0, that are plain in themselves, and that pass; or the last n of `count` of them."""
         self._recent.append(x)
-        self._told += len(x)
+        self._told += max(count, len(x))
         self.last = x.item(-1)
-        return True
 
     def push(self, x: NDArray[np.floating]) -> ConditionedSignal:
         """Take the next samples (n,), NaN without a value; return those that are decided."""
-        if not len(x) or (plain_rows(x[None], self._fs, self._unit_mv)[0] and self.pass_on(x)):
-            return ConditionedSignal(x)
-        return self._mend(x, whole=False)
+        if len(x):
+            if not (self.passes(x.item(0)) and plain_rows(x[None], self._fs, self._unit_mv)[0]):
+                return self._mend(x, whole=False)
+            self.pass_on(x)
+        return ConditionedSignal(x)
 
     def flush(self) -> ConditionedSignal:
         """End the stretch: return the samples that waited for later ones."""
@@ -207,12 +214,11 @@ def plain_rows(x: NDArray[np.floating], fs: float, unit_mv: float = 1.0) -> NDAr
 
     The first sample of a row may still be one, beside that before it.
     """
-    limits = _limits(fs)
-    jump = _least_jump(limits, unit_mv)
+    jump = least_jump(fs, unit_mv)
     if x.shape[1] == 1:
         return np.asarray(~np.isnan(x[:, 0]))
     steps = x[:, 1:] - x[:, :-1]
-    if limits.pulse > 1 or x.shape[1] == 2:
+    if _limits(fs).pulse > 1 or x.shape[1] == 2:
         return np.asarray(np.abs(steps).max(axis=1) < jump)  # NaN where a value is missing
     # A pulse of one sample is a step there and a step back; behind the last step there may be another.
     there_and_back = (steps[:, 1:] * steps[:, :-1]).min(axis=1)

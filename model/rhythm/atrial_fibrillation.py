@@ -22,6 +22,7 @@ conduction has the intervals of fibrillation and is reported as such.
 """
 
 from collections import deque
+from itertools import islice
 from math import erf, inf, log
 
 import numpy as np
@@ -52,16 +53,18 @@ Samples = NDArray[np.int64]
 class _IntervalWindow:
     """The latest intervals of one kind.
 
-    A row holds sample and number of the beat at the end, ln(RR), and whether the interval before is the row before.
+    A row holds sample and number of the beat at the end, ln(RR), and how much that differs from the row before; None if
+    the interval before is not the row before.
     """
 
     def __init__(self, length: int) -> None:
-        self.rows: deque[tuple[int, int, float, bool]] = deque(maxlen=length)
+        self.rows: deque[tuple[int, int, float, float | None]] = deque(maxlen=length)
         self._follows = False
 
     def push(self, sample: int, number: int, logarithm: float) -> None:
         """Add an interval."""
-        self.rows.append((sample, number, logarithm, self._follows))
+        step = abs(logarithm - self.rows[-1][2]) if self._follows and self.rows else None
+        self.rows.append((sample, number, logarithm, step))
         self._follows = True
 
     def interrupt(self) -> None:
@@ -76,13 +79,20 @@ class _IntervalWindow:
     def intervals(self) -> tuple[Numbers, Flags]:
         """Return ln(RR) (n,), and which intervals (n,) follow the one before."""
         logs = np.array([row[2] for row in self.rows])
-        follows = np.array([row[3] for row in self.rows])
+        follows = np.array([row[3] is not None for row in self.rows])
         follows[:1] = False
         return logs, follows
 
-    def ends(self) -> Samples:
-        """Return the samples (n,) int64 at which the intervals end."""
-        return np.array([row[0] for row in self.rows], np.int64)
+    def steps(self) -> list[tuple[float, int]]:
+        """Return how much ln(RR) of each interval differs that follows the one before, and the sample at its end."""
+        return [(step, sample) for sample, _, _, step in islice(self.rows, 1, None) if step is not None]
+
+    def variation(self) -> float:
+        """Return the robust normalised RMSSD; 0 if fewer than a third of the intervals follow the one before."""
+        steps = sorted([step for step, _ in self.steps()])
+        if not 3 * len(steps) >= len(self.rows) > 0:
+            return 0.0
+        return (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2 / NORMAL_MEDIAN
 
 
 class IrregularityDetector:
@@ -93,7 +103,7 @@ class IrregularityDetector:
     intervals : int
         Normal RR intervals that are evaluated together; half of them are enough.
     variation, entropy : float
-        Least `rr_variation` and `sample_entropy` of fibrillation.
+        Least `_IntervalWindow.variation` and `sample_entropy` of fibrillation.
     tolerance : float
         Intervals whose ln(RR) differ by less are alike.
     excess : float
@@ -203,11 +213,11 @@ class IrregularityDetector:
         """Return whether the intervals are those of fibrillation; a `share` below 1 of the limits lets it go on."""
         if 2 * len(self._all.rows) < self._intervals or 3 * len(self._sinus.rows) < self._intervals:
             return False
-        if rr_variation(*self._sinus.intervals()) < share * self._variation:
+        if self._sinus.variation() < share * self._variation:
+            return False
+        if self._all.variation() > MOST_VARIATION / share:
             return False
         logs, follows = self._all.intervals()
-        if rr_variation(logs, follows) > MOST_VARIATION / share:
-            return False
         if share == 1.0:
             beats = self._beat_count - self._all.rows[0][1] + 1
             if len(logs) < LEAST_NORMAL_SHARE * beats or pair_excess(logs, self._tolerance) > self._most_excess:
@@ -228,22 +238,9 @@ class IrregularityDetector:
 
     def _excess(self) -> tuple[Samples, Samples]:
         """Return 1 for each irregular interval and -1 for each other (n,), and the samples (n,) at which they end."""
-        logs, follows = self._all.intervals()
-        return np.where(_log_rr_steps(logs, follows) > IRREGULAR_STEP, 1, -1), self._all.ends()[follows]
-
-
-def rr_variation(logs: Numbers, follows: Flags) -> float:
-    """Return the robust normalised RMSSD of RR intervals.
-
-    Parameters
-    ----------
-    logs : (n,) float64
-        ln(RR).
-    follows : (n,) bool
-        Which intervals follow the one before. If fewer than a third do, the result is 0.
-    """
-    steps = _log_rr_steps(logs, follows)
-    return float(np.median(steps)) / NORMAL_MEDIAN if 3 * len(steps) >= len(logs) > 0 else 0.0
+        steps = self._all.steps()
+        ends = np.array([sample for _, sample in steps], np.int64)
+        return np.array([1 if step > IRREGULAR_STEP else -1 for step, _ in steps], np.int64), ends
 
 
 def serial_correlation(logs: Numbers, follows: Flags) -> float:
@@ -285,8 +282,3 @@ def pair_excess(logs: Numbers, tolerance: float) -> float:
         return inf
     alike = int(np.count_nonzero(np.abs(logs[:, None] - logs) < tolerance)) - count
     return alike / (count * (count - 1)) / erf(tolerance / (2 * spread))
-
-
-def _log_rr_steps(logs: Numbers, follows: Flags) -> Numbers:
-    """Return the absolute differences (k,) of ln(RR) between successive intervals."""
-    return np.abs(np.diff(logs)[follows[1:]])

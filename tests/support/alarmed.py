@@ -1,6 +1,6 @@
 """A made-up bed for the tests of the alarms: beats, looks and gaps in the order of the pipeline."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -141,9 +141,9 @@ class MadeBed:
             peak, label, likely_v = self._beats.pop(0)
             decided = peak + DECIDED if until < 10**9 else min(peak + DECIDED, self.now)
             shares = (1 - likely_v, 0.0, likely_v, 0.0, 0.0)
-            beat = Beat("1", peak, decided, label, shares, self._rhythms.interval(0, peak), 0.0)
-            beat = replace(beat, heart_rate=self._rhythms.push(0, beat))
-            self.told += self.rules.beat(beat, 0.0)
+            rr_s = self._rhythms.interval(0, peak)
+            rate = self._rhythms.push(0, peak, label, rr_s, decided)
+            self.told += self.rules.beat(Beat("1", peak, decided, label, shares, rr_s, 0.0, rate), 0.0)
 
 
 def made(config: Config) -> MadeBed:
