@@ -600,7 +600,7 @@ def test_a_killed_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_command(tmp_path: Path) -> None:
     """A command that is killed takes its processes with it, and the same command then writes whole results."""
-    paths = [write_record(tmp_path, name, 150) for name in ("a", "b")]
+    paths = [write_record(tmp_path, name, 600) for name in ("a", "b")]
     out = tmp_path / "out"
     command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
     with AgentProcess[bytes](command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
@@ -608,7 +608,7 @@ def test_a_killed_command(tmp_path: Path) -> None:
         while not half_written(out, "*"):
             assert process.poll() is None
             assert time.monotonic() < until_s
-            time.sleep(0.02)
+            time.sleep(0.005)
         workers = workers_of(process.pid)
         process.kill()
     assert len(workers) == 2

@@ -4,6 +4,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,22 @@ def test_beats_are_described_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) ->
         if step % 100 == 99:
             compiled.start(step % ROWS)
             plain.start(step % ROWS)
+
+
+@built
+def test_what_does_not_fit_is_refused() -> None:
+    """C would read beyond the arrays."""
+    patients, windows = BeatTemplates(2), random_windows(np.random.default_rng(3), [0, 1])
+    with pytest.raises(IndexError, match="beyond the 2"):
+        patients.describe(replace(windows, rows=np.array([0, 2])))
+    with pytest.raises(IndexError, match="beyond the 2"):
+        patients.describe(replace(windows, rows=np.array([-1, 0])))
+    with pytest.raises(ValueError, match="other widths"):
+        patients.describe(replace(windows, rr=windows.rr[:, :2]))
+    with pytest.raises(ValueError, match="instead of"):
+        load_beat_classifier("live", "cpu", 1)(np.zeros((3, INPUTS - 1), np.float32))
+    described = patients.describe(replace(windows, waves=windows.waves.astype(np.float64)))
+    np.testing.assert_array_equal(described[0], BeatTemplates(2).describe(windows)[0])
 
 
 @built

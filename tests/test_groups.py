@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from agent.cluster.host_check import HostNeeds, check_host
 from agent.cluster.open_hands import SharedThings, WorkPlace, configure_place, open_hands
 from agent.cluster.ray_session import explain_ray_refusal, open_ray
 from agent.core.config import Config, override_config
+from model.compiled.library import load_library
 from model.errors import ConfigError, EndpointError, RecordError
 from model.nets import checkpoint_card
 
@@ -217,13 +219,15 @@ def test_what_a_host_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "token").touch()
     digest = checkpoint_card.digest_checkpoint(checkpoint_card.find_checkpoint("live"))
     files = (str(tmp_path / "a.csv"),)
-    needs = HostNeeds(version("ecg-agent"), "live", digest, str(tmp_path), str(tmp_path / "token"), ())
+    place, is_compiled = (str(tmp_path), str(tmp_path / "token"), ()), load_library() is not None
+    needs = HostNeeds(version("ecg-agent"), "live", digest, *place, is_compiled=is_compiled)
     lacking = {
         "0.0.1 here": (HostNeeds("0.0.1", "live", digest, needs.cwd, needs.token, ()), 3),
         "has no folder": (HostNeeds(needs.version, "live", digest, str(tmp_path / "x"), needs.token, ()), 4),
         "folder of results": (HostNeeds(needs.version, "live", digest, needs.cwd, str(tmp_path / "no"), ()), 10),
         "cannot read": (HostNeeds(needs.version, "live", digest, needs.cwd, needs.token, files), 4),
         "are not those here": (HostNeeds(needs.version, "live", "0", needs.cwd, needs.token, ()), 7),
+        "parts in C": (replace(needs, is_compiled=not is_compiled), 3),
         "no weights": (HostNeeds(needs.version, "nowhere", digest, needs.cwd, needs.token, ()), 7),
     }
     assert check_host(needs).problem == ""

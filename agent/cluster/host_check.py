@@ -15,7 +15,8 @@ class HostNeeds:
     """What every host must have: this version, weights with this SHA-256 (none if ""), and in sight of it paths.
 
     `cwd`: the folder from which the command was started. `token`: a file in the folder of results, which only this
-    command has made, `out_option`: the option that chooses that folder. `files`: some of the recordings.
+    command has made, `out_option`: the option that chooses that folder. `files`: some of the recordings. `is_compiled`:
+    whether the parts in C are used, whose net has other last digits.
     """
 
     version: str
@@ -25,6 +26,7 @@ class HostNeeds:
     token: str
     files: tuple[str, ...]
     out_option: str = "--out"
+    is_compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def _missing_here(needs: HostNeeds) -> tuple[str, int]:
 
 def _missing_weights(needs: HostNeeds) -> tuple[str, int]:
     try:
+        from model.compiled.library import load_library
         from model.nets import checkpoint_card
 
         digest = checkpoint_card.digest_checkpoint(checkpoint_card.find_checkpoint(needs.weights))
@@ -69,4 +72,9 @@ def _missing_weights(needs: HostNeeds) -> tuple[str, int]:
         return f"ecg-agent cannot be loaded there: {error}", 3
     except Exception as error:  # of the other version there, too
         return f"{error}", 7
+    if (load_library() is not None) != needs.is_compiled:
+        others = (
+            "has no parts in C, as this host does" if needs.is_compiled else "has parts in C, which this host lacks"
+        )
+        return f"it {others}: build ecg-agent with a C compiler on all hosts", 3
     return ("", 0) if digest == needs.weights_sha256 else (f"its weights {needs.weights} are not those here", 7)

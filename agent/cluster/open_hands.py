@@ -13,6 +13,7 @@ from agent.cluster.host_check import HostNeeds
 from agent.cluster.process_hands import OwnHands, open_process_hands
 from agent.cluster.ray_session import open_ray
 from agent.core.config import Config, override_config
+from model.compiled.library import load_library
 from model.errors import ConfigError, RunError
 
 TOKEN_PREFIX = ".cluster-"
@@ -100,7 +101,8 @@ def _open_ray_hands(
         files = list(shared.files)
         samples = tuple(files[at] for at in sorted({0, len(files) // 2, len(files) - 1}) if files)[:MOST_SAMPLES]
         weights = (shared.weights, shared.weights_sha256)
-        needs = HostNeeds(version("ecg-agent"), *weights, str(Path.cwd()), str(token), samples, shared.out_option)
+        built, is_compiled = version("ecg-agent"), load_library() is not None
+        needs = HostNeeds(built, *weights, str(Path.cwd()), str(token), samples, shared.out_option, is_compiled)
         hands: RayHands[Item, Found] = RayHands(ray, work, needs, place.jobs or None, place.say)
         try:
             yield hands

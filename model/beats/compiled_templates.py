@@ -15,6 +15,8 @@ STATE = (  # noqa: SIM905  # a list of words reads better
     intervals own_rr slow unsteady learnt"""
 ).split()
 """Arrays of the state, float32, one row for each patient."""
+COLUMN_TYPES = np.intp, *(4 * [np.float32]), np.bool_, np.float32
+"""Those of the fields of `BeatWindows`."""
 CONSTANTS = (  # noqa: SIM905
     """join_correlation weight_fade mean_beats quality_beats least_size rhythm_limit shape_limit
     near similar similar_next sinus_rate sinus_rise sinus_fall pause_rr_s least_rr_s first_log_rr"""
@@ -40,16 +42,19 @@ class CompiledTemplates:
         constants: Mapping[str, float],
         slow_step: NDArray[np.float32],
         slow_shares: NDArray[np.float64],
+        widths: tuple[int, ...],
         inputs: int,
     ) -> None:
-        """Take the numbers of CONSTANTS by name, and the width of an input."""
-        self._call, self._inputs = library.describe_beats, inputs
+        """Take the numbers of CONSTANTS, and how many values a beat has in each field of `BeatWindows` and as input."""
+        self._call, self._inputs, self._rows = library.describe_beats, inputs, 0
+        self._columns = tuple(zip(COLUMN_TYPES, widths, strict=True))
         self._in_c = _TemplatesInC(**constants)
         self._in_c.slow_step[:], self._in_c.slow_shares[:] = slow_step.tolist(), slow_shares.tolist()
         self._address = ctypes.byref(self._in_c)
 
     def bind(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Use these arrays, by the names in STATE, from now on. They are not kept here."""
+        self._rows = len(state["weight"])
         for name in STATE:
             setattr(self._in_c, name, array_address(state[name]))
 
@@ -58,12 +63,18 @@ class CompiledTemplates:
     ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.bool_], NDArray[np.float32]]:
         """Return what `BeatTemplates.describe` does of the fields of `BeatWindows` in their order."""
         count = len(columns[0])
+        kept: list[NDArray[Any]] = [
+            np.ascontiguousarray(column, kind) for column, (kind, _) in zip(columns, self._columns, strict=True)
+        ]
+        if any(column.size != count * width for column, (_, width) in zip(kept, self._columns, strict=True)):
+            raise ValueError("beats of other widths")
+        if count and not 0 <= kept[0].min() <= kept[0].max() < self._rows:
+            raise IndexError(f"patients beyond the {self._rows} that are known")
         made = (
             np.empty((count, self._inputs), np.float32),
             np.empty(count, np.intp),
             np.empty(count, np.bool_),
             np.empty(count, np.float32),
         )
-        kept = [np.ascontiguousarray(column) for column in columns]
         self._call(self._address, count, *(ctypes.c_void_p(array_address(array)) for array in (*kept, *made)))
         return made

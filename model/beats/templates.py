@@ -346,7 +346,8 @@ def open_compiled_templates() -> CompiledTemplates | None:
         "least_rr_s": LEAST_RR_S,
         "first_log_rr": FIRST_LOG_RR,
     }
-    return CompiledTemplates(library, constants, SLOW_STEP, SLOW_SHARES, INPUTS)
+    widths = 1, WAVE + 2 * SLACK, QRS + 2 * SLACK, 3, 1, 1, 1
+    return CompiledTemplates(library, constants, SLOW_STEP, SLOW_SHARES, widths, INPUTS)
 
 
 def _join_inputs(waves: NDArray[Any], numbers: NDArray[Any]) -> Floats:

@@ -43,7 +43,7 @@ class CompiledContextNet:
         blocks = sum(name.endswith(".conv1.weight") for name in weights)
         channels = [len(weights["conv.bias"]), *(len(weights[f"blocks.{block}.conv1.bias"]) for block in range(blocks))]
         _, waves, _, stem_kernel = weights["conv.weight"].shape
-        self._classes = len(weights["output.bias"])
+        self._classes, self._inputs = len(weights["output.bias"]), waves * samples + len(weights["mean"])
         assert not any(width % LANES for width in channels)
         self._work = 3 * (samples + 2 * max(PAD, stem_kernel)) * max(channels)
         net = self._in_c = _NetInC(
@@ -76,6 +76,8 @@ class CompiledContextNet:
     def __call__(self, beats: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map beats (n, INPUTS) to log-probabilities (n, classes)."""
         beats = np.ascontiguousarray(beats, np.float32)
+        if beats.ndim != 2 or beats.shape[1] != self._inputs:
+            raise ValueError(f"beats {beats.shape} instead of (n, {self._inputs})")
         said, work = np.empty((len(beats), self._classes), np.float32), np.empty(self._work, np.float32)
         pointers = [ctypes.c_void_p(array_address(array)) for array in (beats, work, said)]
         self._call(ctypes.byref(self._in_c), pointers[0], len(beats), *pointers[1:])
