@@ -93,7 +93,7 @@ def end_running_fleet(name: FleetNameOption = "fleet", cluster: ClusterOption = 
     """End a fleet in a cluster whose own command is gone."""
     from agent.fleet.fleet_driver import end_fleet
 
-    end_fleet(name, cluster)
+    end_fleet(name, cluster, _say)
 
 
 def _monitor_options(settings: configuration.Config, config: Path | None, insecure: bool | None) -> tuple[str, ...]:

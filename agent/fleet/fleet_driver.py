@@ -85,9 +85,11 @@ def run_fleet(
             raise EndpointError(f"fleet {plan.name}: {refusal} (ecg-agent fleet end, or another --name)")
         if found is not None:
             say(f"the fleet {plan.name} runs already: this command follows it")
-        _follow(ray, coordinator, driver, stop, say)
-        say("ending the fleet")
-        end_coordinator(ray, coordinator)
+        if _follow(ray, coordinator, plan.name, driver, stop, say):
+            say("ending the fleet")
+            end_coordinator(ray, coordinator)
+        else:
+            say(f"the fleet {plan.name} was ended elsewhere")
 
 
 def check_devices(plan: FleetPlan, security: SecurityConfig) -> None:
@@ -142,10 +144,11 @@ def drain_host(host: str, fleet: str, cluster: str, say: Say, stop: Callable[[],
             say(f"host {host} has no replica any more: it can be stopped (ray stop)")
 
 
-def end_fleet(fleet: str, cluster: str) -> None:
+def end_fleet(fleet: str, cluster: str, say: Say) -> None:
     """End a fleet whose command is gone. Raises EndpointError if there is none."""
     with _open_cluster(cluster) as ray:
         end_coordinator(ray, _need_coordinator(ray, fleet))
+        say(f"the fleet {fleet} has ended")
 
 
 def fleet_namespace(fleet: str) -> str:
@@ -176,13 +179,18 @@ def _open_cluster(address: str) -> Iterator[Any]:
             del os.environ[NICENESS]
 
 
-def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], say: Say) -> None:
-    """Say what changes until a stop; the fleet goes on while its coordinator does not answer."""
+def _follow(ray: Any, coordinator: Any, fleet: str, driver: str, stop: Callable[[], bool], say: Say) -> bool:
+    """Say what changes until a stop, or return False if somebody else has ended the fleet.
+
+    The fleet goes on while its coordinator does not answer, for it may be one that is begun again.
+    """
     latest, is_away = 0, False
     while not stop():
         try:
             news = ray.get(coordinator.news.remote(driver, latest), timeout=CALL_S)
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.ActorDiedError) and _has_ended(ray, fleet):
+                return False
             if not is_away:
                 say("the coordinator does not answer: monitors go on without it")
             is_away = True
@@ -195,6 +203,15 @@ def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], s
             latest = number
             say(text)
         time.sleep(NEWS_S)
+    return True
+
+
+def _has_ended(ray: Any, fleet: str) -> bool:
+    """Whether Ray's head answers, and knows no coordinator of the fleet."""
+    try:
+        return _find_coordinator(ray, fleet) is None
+    except ray.exceptions.RayError:
+        return False
 
 
 def _find_coordinator(ray: Any, fleet: str) -> Any:
