@@ -49,6 +49,11 @@ def test_it_is_ended_elsewhere(hosts: RayHosts, tmp_path: Path) -> None:
     with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:
         run = ward.start_fleet("fleet")
         ward.wait_for_line("replica ward/.* is up")
+        server, ward.store = ward.store, f"store:{tmp_path}/other.db"
+        assert ward.start_fleet("other").wait(LONG_S) == 6
+        assert "a fleet of this name runs already" in ward.output("other")
+        assert not (tmp_path / "other.db").exists()
+        ward.store = server
         assert ward.end() == 0
         assert "the fleet ward has ended" in ward.output("end")
         assert run.wait(LONG_S) == 0

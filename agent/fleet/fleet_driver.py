@@ -17,7 +17,7 @@ from agent.fleet.fleet_needs import FleetNeeds
 from agent.fleet.fleet_plan import FleetPlan
 from agent.fleet.replica_actor import ACTOR_OPTIONS
 from agent.store.fleet_store import TAKEOVER_S, FleetStore
-from agent.store.store_address import ask_store, open_store_client, open_store_database
+from agent.store.store_address import ask_store, is_new_store_file, open_store_client, open_store_database
 from agent.store.store_messages import AskReplicas, AskStatus, ReplicasReply, StatusReply
 from agent.store.store_tables import name_fleet
 from agent.wire.curve_security import check_endpoint, read_client_keys
@@ -53,10 +53,10 @@ def run_fleet(
     ConfigError, SourceError
         If the store cannot be used, or is that of another fleet; or Ray is not installed.
     EndpointError
-        If there is no such cluster, or a fleet of this name runs already.
+        If there is no such cluster, or a fleet of this name runs already. Then no new store is left behind.
     """
     check_devices(plan, security)
-    prepare_store(plan.store, plan.name, security)
+    check_store(plan.store, plan.name, security)
     with _open_cluster(cluster) as ray:
         server = f"tcp://{urlsplit(plan.store).netloc}" if plan.store.startswith("store://") else ""
         is_file = plan.store.startswith("store:") and not server
@@ -74,6 +74,7 @@ def run_fleet(
             refuse_running_fleet(plan, security)
             if stop():
                 return
+            prepare_store(plan.store, plan.name)
             options = ACTOR_OPTIONS | {"name": COORDINATOR, "namespace": task.namespace, "max_concurrency": 8}
             options |= {"resources": {HEAD_RESOURCE: 0.001}}
             coordinator = ray.remote(FleetCoordinator).options(**options).remote(task)
@@ -100,10 +101,32 @@ def check_devices(plan: FleetPlan, security: SecurityConfig) -> None:
         read_client_keys(keys)
 
 
-def prepare_store(address: str, fleet: str, security: SecurityConfig) -> None:
-    """Make the store, or see that it is there, can be written and is of this fleet. Raises ConfigError, SourceError."""
+def check_store(address: str, fleet: str, security: SecurityConfig) -> None:
+    """See that a store can be written and is of this fleet; a new one is not made yet.
+
+    Raises ConfigError, SourceError.
+    """
     if address.startswith("store://"):
-        return _ask_overview_of_server(address, fleet, security)
+        _ask_overview_of_server(address, fleet, security)
+        return
+    if is_new_store_file(address):
+        return
+    database = open_store_database(address)
+    try:
+        is_new = not database.tables()
+    finally:
+        database.close()
+    if not is_new:
+        prepare_store(address, fleet)
+
+
+def prepare_store(address: str, fleet: str) -> None:
+    """Make a store where there is none, and write to it; the server of one has done so itself.
+
+    Raises ConfigError, SourceError.
+    """
+    if address.startswith("store://"):
+        return
     database = open_store_database(address)
     try:
         store = FleetStore(database, fleet)
@@ -113,7 +136,6 @@ def prepare_store(address: str, fleet: str, security: SecurityConfig) -> None:
             database.write("DELETE FROM about WHERE key = ?", [("probe",)])
     finally:
         database.close()
-    return None
 
 
 def refuse_running_fleet(plan: FleetPlan, security: SecurityConfig) -> None:

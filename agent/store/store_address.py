@@ -1,5 +1,6 @@
 """Addresses of stores: `store:PATH`, `postgresql://…` and `store://HOST:PORT[?server_key=FILE]`."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -9,7 +10,7 @@ from agent.core.config import SecurityConfig
 from agent.store.fleet_store import FleetStore
 from agent.store.store_database import PostgresqlDatabase, SqliteDatabase, StoreDatabase
 from agent.store.store_messages import Refusal, StoreReply, StoreRequest
-from model.errors import ConfigError, SourceError
+from model.errors import ConfigError, SourceError, clean_error_text
 
 STORE_SCHEMES = ("store", "postgresql", "postgres")
 """How the address of a store begins, before a colon."""
@@ -43,6 +44,23 @@ def open_store_database(address: str, make: bool = True) -> StoreDatabase:
         return SqliteDatabase(Path(rest).expanduser(), make)
     hint = f"; write store:{address}" if Path(address).is_file() else ""
     raise ConfigError(f"{address!r} is no database: {_FORMS.rpartition(' or ')[0]}{hint}")
+
+
+def is_new_store_file(address: str) -> bool:
+    """Return whether an address is that of a file that is not there yet; nothing is made.
+
+    Raises ConfigError for an address of another kind, and SourceError where no file could be made.
+    """
+    if not isinstance(open_store_database(address), SqliteDatabase):
+        return False
+    path = Path(address.partition(":")[2]).expanduser()
+    try:
+        if path.exists():
+            return False
+        with tempfile.TemporaryFile(dir=path.parent):
+            return True
+    except (OSError, ValueError) as error:
+        raise SourceError(f"store:{path}: no store can be made there: {clean_error_text(error)}") from error
 
 
 def open_store_client(address: str, security: SecurityConfig, make: bool = True) -> StoreClient:
