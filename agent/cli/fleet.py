@@ -159,9 +159,15 @@ def _print_status(status: "StatusReply") -> None:
 
 
 def _list_alarms(bed: "BedStatusTold") -> str:
+    """Say the most urgent alarms of a bed, in the order in which every screen has them."""
+    from agent.alarms.alarm_order import alarm_urgency
+    from agent.alarms.priorities import SCREEN_ORDER
+    from agent.store.store_reader import told_alarm
+
+    alarms = sorted(bed.alarms, key=lambda alarm: (-alarm_urgency(told_alarm(alarm)), SCREEN_ORDER[alarm.condition]))
     words = [
         alarm.condition + ("" if alarm.ended is None else " (over)") + (" ✓" if alarm.acknowledged_s else "")
-        for alarm in bed.alarms
+        for alarm in alarms
     ]
     more = len(words) - MOST_ALARMS_SHOWN
     return ", ".join(words[:MOST_ALARMS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -23,7 +23,7 @@ from agent.cli.options import (
     serve_web,
 )
 from agent.core import config as configuration
-from model.errors import ConfigError
+from model.errors import TerminalError
 
 if TYPE_CHECKING:
     from agent.core.config import Config
@@ -57,7 +57,9 @@ def watch_fleet(
     settings = serve_web(configuration.override_config(settings, "monitor", metrics=metrics), web, web_token)
     is_seen = sys.stdout.isatty()
     if not (is_seen or settings.web.address or settings.monitor.metrics):
-        raise ConfigError("standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status")
+        raise TerminalError(
+            "standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status"
+        )
     from agent.cli.stop_signals import StopFlag
     from agent.core.clock import SteadyClock
     from agent.store.fleet_ward import FleetWard
