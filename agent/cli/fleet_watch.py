@@ -20,6 +20,7 @@ from agent.cli.options import (
     StoreArgument,
     WebOption,
     WebTokenOption,
+    check_by_name,
     serve_web,
 )
 from agent.core import config as configuration
@@ -52,6 +53,7 @@ def watch_fleet(
     config: ConfigFileOption = None,
 ) -> None:
     """Watch all beds of a fleet, whichever host follows them: the ward that monitors show, without traces."""
+    name = f"ward view of {socket.gethostname()}" if by is None else check_by_name(by)
     settings = configuration.load_config(config)
     settings = configuration.override_config(settings, "security", key=key, server_key=server_key, insecure=insecure)
     settings = serve_web(configuration.override_config(settings, "monitor", metrics=metrics), web, web_token)
@@ -76,7 +78,7 @@ def watch_fleet(
             raise
         feed.start()
         stack.callback(feed.close)
-        ward = FleetWard(feed, settings, by or f"ward view of {socket.gethostname()}")
+        ward = FleetWard(feed, settings, name)
         exporter = None
         if settings.monitor.metrics:
             from agent.outputs.prometheus import MetricsExporter

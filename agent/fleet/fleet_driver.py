@@ -17,7 +17,13 @@ from agent.fleet.fleet_needs import FleetNeeds
 from agent.fleet.fleet_plan import FleetPlan
 from agent.fleet.replica_actor import ACTOR_OPTIONS
 from agent.store.fleet_store import TAKEOVER_S, FleetStore
-from agent.store.store_address import ask_store, is_new_store_file, open_store_client, open_store_database
+from agent.store.store_address import (
+    ask_store,
+    is_new_store_file,
+    open_store_client,
+    open_store_database,
+    read_store_address,
+)
 from agent.store.store_messages import AskReplicas, AskStatus, ReplicasReply, StatusReply
 from agent.store.store_tables import name_fleet
 from agent.wire.curve_security import check_endpoint, read_client_keys
@@ -56,10 +62,11 @@ def run_fleet(
         If there is no such cluster, or a fleet of this name runs already. Then no new store is left behind.
     """
     check_devices(plan, security)
-    check_store(plan.store, plan.name, security)
+    store = read_store_address(plan.store)
+    check_store(store, plan.name, security)
     with _open_cluster(cluster) as ray:
-        server = f"tcp://{urlsplit(plan.store).netloc}" if plan.store.startswith("store://") else ""
-        is_file = plan.store.startswith("store:") and not server
+        server = f"tcp://{urlsplit(store).netloc}" if store.startswith("store://") else ""
+        is_file = store.startswith("store:") and not server
         endpoints = tuple(sorted(set().union(*map(plan.endpoints, plan.shards))))
         needs = FleetNeeds(version("ecg-agent"), weights.name, weights.sha256, server, endpoints)
         store_host = ray.util.get_node_ip_address() if is_file else ""
@@ -74,7 +81,7 @@ def run_fleet(
             refuse_running_fleet(plan, security)
             if stop():
                 return
-            prepare_store(plan.store, plan.name)
+            prepare_store(store, plan.name)
             options = ACTOR_OPTIONS | {"name": COORDINATOR, "namespace": task.namespace, "max_concurrency": 8}
             options |= {"resources": {HEAD_RESOURCE: 0.001}}
             coordinator = ray.remote(FleetCoordinator).options(**options).remote(task)
