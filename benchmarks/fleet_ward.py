@@ -131,6 +131,12 @@ class FleetWard:
         options = ("--name", "ward", "--cluster", self.hosts.address)
         return self._start("drain", "fleet", "drain", host, *options, place=place).wait(LONG_S)
 
+    def end(self) -> int:
+        """Run `fleet end` to its end; return its exit code."""
+        place = self.hosts.network.on(self.hosts.head)
+        options = ("--name", "ward", "--cluster", self.hosts.address)
+        return self._start("end", "fleet", "end", *options, place=place).wait(LONG_S)
+
     def output(self, name: str = "fleet") -> str:
         """What a process has printed."""
         return (self.folder / name).read_text()

@@ -60,6 +60,23 @@ folds = [1]
 [space]
 learning_rate = {{ low = 1e-3, high = 1e-2, log = true }}
 """
+TERMINATED = """
+import os, signal, sys
+from agent.cluster import ray_session
+from agent.cli.app import run_command_line
+open_session = ray_session._ray_session
+def open_ending_session(*arguments, **options):
+    from ray._private import worker
+    connect = worker.connect
+    def connect_and_end(*arguments, **options):
+        connect(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+    worker.connect = connect_and_end
+    return open_session(*arguments, **options)
+ray_session._ray_session = open_ending_session
+run_command_line()
+"""
+"""The program, which is terminated when Ray's C++ has come up and `ray.init` has not returned yet."""
 
 
 def environment() -> dict[str, str]:
@@ -267,6 +284,18 @@ def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> 
     assert alive == []
     assert set(Path("/tmp").glob("ecg-agent-ray-*")) <= before
     assert not [path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"]
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_terminated_while_ray_comes_up(cluster: dict[str, str], records: Path, tmp_path: Path, joins: bool) -> None:
+    """SIGTERM in the middle of Ray's start ends the command as Ctrl-C does, and leaves neither words nor processes."""
+    before = set(Path("/tmp").glob("ecg-agent-ray-*"))
+    place = ["--cluster", cluster["RAY_ADDRESS"]] if joins else ["--cluster"]
+    command = [sys.executable, "-c", TERMINATED, "analyse", str(records), "--out", str(tmp_path / "out"), *place]
+    own = (cluster if joins else environment()) | {"PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(command, env=own, cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+    assert set(Path("/tmp").glob("ecg-agent-ray-*")) <= before
 
 
 def test_who_does_not_answer(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from test_dashboard_status import (
 )
 
 from agent.core.clock import format_local_clock
-from agent.core.views import BedStatus, LinkView
+from agent.core.events import OutputRestored, OutputTrouble
+from agent.core.views import BedStatus, FailingOutput, LinkView
+from agent.core.wording import event_text
 from agent.dashboard.frame import layout_view
 from agent.dashboard.styles import ALARM, WARN
 from agent.dashboard.view import DashboardView, freeze_view
@@ -63,6 +65,33 @@ def test_nothing_comes_and_nothing_is_behind(state: BedStatus, view: DashboardVi
     assert "behind" not in text(make(bed(state=state, behind_s=99.0), link=LINK), (120, 36), view)
     lost = make(bed(behind_s=99.0), link=replace(LINK, state="lost"))
     assert "behind" not in text(lost, (120, 36), view)
+
+
+@pytest.mark.parametrize("view", [ONE, OVERVIEW, DashboardView(overview=False, ascii=True)])
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (60, 12)])
+def test_an_output_that_cannot_send(size: tuple[int, int], view: DashboardView) -> None:
+    """The header says which one, and for how long; its event begins with what happened, so that no cut hides it."""
+    failing = (FailingOutput("store://10.0.0.1:5570", 75.0),)
+    reason = "store://10.0.0.1:5570: no answer within 2 s; trying again"
+    trouble = OutputTrouble("store://10.0.0.1:5570", reason)
+    beds = bed("bed-a"), bed("bed-b")
+    away = make(*beds, link=LINK, recording=RECORDING, events=[trouble], failing=failing)
+    assert "STORE AWAY 75 s" in lines(away, size, view)[0]
+    assert any("STORE AWAY" in part.text and part.style is WARN for part in segments(away, size, view))
+    two = replace(away, failing=(*failing, FailingOutput("mqtt://broker", 12.0)))
+    assert "2 OUTPUTS AWAY 75 s" in lines(two, size, view)[0]
+    assert "AWAY" not in text(make(*beds, link=LINK, recording=RECORDING), size, view)
+    if view.overview is False and size != (60, 12):
+        assert "cannot send to" in text(away, size, view)
+
+
+def test_an_output_in_words() -> None:
+    """What happened comes first, and no address twice."""
+    target = "store:ward.db"
+    assert event_text(OutputTrouble(target, f"{target}: disk full", 2)) == (
+        "cannot send to store:ward.db (disk full); 2 messages lost"
+    )
+    assert event_text(OutputRestored(target, 12.34)) == "sends again to store:ward.db after 12.3 s"
 
 
 def test_a_link_without_answers() -> None:

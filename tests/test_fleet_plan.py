@@ -11,6 +11,7 @@ import pytest
 from test_cli import REPOSITORY, Refused, environment, refused, run
 
 from agent.cli.replay import DeviceLayout
+from agent.fleet.fleet_driver import prepare_store
 from agent.fleet.fleet_needs import FleetNeeds, check_fleet_host, find_unreachable
 from agent.fleet.fleet_plan import (
     FleetDevice,
@@ -221,11 +222,13 @@ def test_devices_that_can_never_be_reached(refused: Refused, device: str, reason
 
 
 def test_another_fleets_store(refused: Refused, tmp_path: Path) -> None:
-    """A store belongs to the fleet that made it; a cluster that is not there is said."""
+    """A store belongs to the fleet that made it; a cluster that is not there is said, and no store is made for it."""
     store = f"store:{tmp_path}/x.db"
     nowhere = ("--cluster", "127.0.0.1:1")
     code, line = refused("fleet", "run", "--store", store, "--name", "north", *nowhere)
     assert (code, "no cluster answers at 127.0.0.1:1" in line) == (6, True)
+    assert list(tmp_path.iterdir()) == []
+    prepare_store(store, "north")
     code, line = refused("fleet", "run", "--store", store, "--name", "south")
     assert (code, "is the store of the fleet 'north', not of 'south'" in line) == (3, True)
 

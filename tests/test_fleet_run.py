@@ -44,6 +44,23 @@ def check_equal(ward: FleetWard) -> None:
     assert states[0] == states[1]
 
 
+def test_it_is_ended_elsewhere(hosts: RayHosts, tmp_path: Path) -> None:
+    """The command that follows a fleet says that another one has ended it, and ends, too."""
+    with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:
+        run = ward.start_fleet("fleet")
+        ward.wait_for_line("replica ward/.* is up")
+        server, ward.store = ward.store, f"store:{tmp_path}/other.db"
+        assert ward.start_fleet("other").wait(LONG_S) == 6
+        assert "a fleet of this name runs already" in ward.output("other")
+        assert not (tmp_path / "other.db").exists()
+        ward.store = server
+        assert ward.end() == 0
+        assert "the fleet ward has ended" in ward.output("end")
+        assert run.wait(LONG_S) == 0
+        assert ward.says(r"the fleet ward was ended elsewhere\n$")
+        assert not ward.says("does not answer")
+
+
 def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None:
     """A monitor, an actor, and the host; another host joins and is drained: the store is that of plain monitors."""
     with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:

@@ -45,7 +45,7 @@ from agent.web.deeds import alarm_key
 from agent.web.hand_over import HandOver, TraceKey
 from agent.web.ward_mirror import WardMirror
 from agent.web.ward_watch import WardWatch
-from model.errors import ConfigError, SourceError
+from model.errors import ConfigError, SourceError, TerminalError
 
 BEDS = ("1", "2", "3")
 
@@ -472,6 +472,7 @@ def test_no_store_is_one_line(tmp_path: Path) -> None:
     away = ["fleet", "watch", "store://127.0.0.1:9", "--metrics", ":9"]
     assert isinstance(CliRunner().invoke(app, away).exception, SourceError)
     result = CliRunner().invoke(app, ["fleet", "watch", f"store:{tmp_path / 'none.db'}"])
+    assert isinstance(result.exception, TerminalError)
     assert "no terminal" in str(result.exception)
     assert not (tmp_path / "none.db").exists()
 
@@ -483,6 +484,18 @@ def test_the_command_without_a_terminal(fleet: HandFleet) -> None:
     assert result.exit_code == 0, result.exception
     assert f"metrics are at http://{address}/metrics" in result.stderr
     assert result.stderr.count("3 beds have no monitor: 3 of 3 beds have NO MONITOR: 1, 2, 3") == 1
+
+
+def test_the_most_urgent_alarms_of_a_bed_are_listed(fleet: HandFleet) -> None:
+    """An older alarm that somebody has seen, and less urgent ones, hide none that matters more."""
+    seen = AlarmTold("2", "r", "bigeminy", 100, "low", "V and N", 150, 990.0, 0, None, 991.0)
+    over = AlarmTold("2", "r", "pause", 200, "medium", "2.5 s", 250, 991.0, 1, 300, None)
+    low = AlarmTold("2", "r", "bigeminy", 350, "low", "V and N", 400, 992.0, 0, None, None)
+    medium = AlarmTold("2", "r", "pause", 450, "medium", "2.5 s", 480, 993.0, 1, None, None)
+    fleet.tell("first", beat(900, bed="2"), alarms=[seen, over, low, medium, vt()])
+    shown = CliRunner().invoke(app, ["fleet", "status", fleet.shown]).stdout
+    assert "bigeminy" not in shown
+    assert shown.index("tachycardia") < shown.index("pause,") < shown.index("(over)") < shown.index("2 more")
 
 
 def test_keys_of_the_dashboard_reach_the_store(fleet: HandFleet, settings: Config) -> None:

@@ -146,10 +146,14 @@ def test_a_store_that_is_away_loses_nothing(path: Path, replica: Callable[[str],
     one.hear(4, 6)
     wait_until(lambda: len(one.read_news()) == 2)
     assert told(path) == [0, 1, 2, 3]
+    failing = one.output.failing()
+    assert failing is not None
+    assert (failing.target, 0 <= failing.seconds < 60) == (f"store:{path}", True)
     one.client.away = one.client.mute = False
     one.hear(6, 7)
     wait_until(lambda: told(path) == list(range(7)))
     wait_until(lambda: len(one.read_news()) == 3)
+    assert one.output.failing() is None
     assert [type(event) for event in one.news] == [OutputTrouble, OutputTrouble, OutputRestored]
     assert one.news[1].reason == f"store:{path}: it is away; trying again"
     assert [event.dropped for event in one.news] == [0, 0, 0]

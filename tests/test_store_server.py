@@ -115,6 +115,19 @@ def test_nobody_answers(settings: Config, monkeypatch: pytest.MonkeyPatch) -> No
     client.close()
 
 
+def test_the_port_of_a_device(settings: Config) -> None:
+    """A device is no store, and the words are those for a store."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    with context.socket(zmq.PUB) as device:
+        port = device.bind_to_random_port("tcp://127.0.0.1")
+        client = open_store_client(f"store://127.0.0.1:{port}", settings.security)
+        with pytest.raises(SourceError, match="is no store of a fleet: check the address and its port") as caught:
+            ask_store(client, AskStatus(), StatusReply)
+        client.close()
+    assert "device" not in str(caught.value)
+    assert "--endpoint" not in str(caught.value)
+
+
 def test_keys(serve: Serve, settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has a key of the folder is answered; a stranger, and who has none, is not, and the server says so."""
     monkeypatch.setattr("agent.store.remote_store.ANSWER_S", 3.0)

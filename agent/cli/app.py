@@ -129,7 +129,7 @@ def watch_beds(
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
 
     outputs = tuple(notify or ()), tuple(publish or ()), bridge.open_truth(source, fs, unit) if truth else None
-    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, replica=replica or "")
+    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, replica=replica)
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
     if source is not None:
         bridge.check_source_arguments(bed, endpoint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import (
+    STORE_HELP,
     ClientsOption,
     ConfigFileOption,
     InsecureOption,
@@ -15,17 +16,20 @@ from agent.cli.options import (
     KeyOption,
     ServerKeyOption,
     StoreArgument,
+    check_by_name,
 )
 from agent.core import config as configuration
 from model.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.core.config import Config
-    from agent.store.store_messages import BedStatusTold, StatusReply
+    from agent.store.store_messages import AlarmTold, BedStatusTold, StatusReply
 
 app = typer.Typer(help="Let several monitors of the same beds share a store.", no_args_is_help=True)
 MOST_ALARMS_SHOWN = 3
 """Alarms of a bed in a line of the table."""
+MOST_ACKNOWLEDGED = 1000
+"""Alarms in one deed."""
 
 
 @app.command("store")
@@ -45,10 +49,13 @@ def keep_store(
         configuration.load_config(config), "security", key=key, clients=clients, insecure=insecure
     )
     from agent.cli.stop_signals import StopFlag
+    from agent.fleet.fleet_plan import check_fleet_name
     from agent.store.fleet_store import FleetStore
     from agent.store.store_database import SqliteDatabase
     from agent.store.store_server import StoreServer
 
+    if name:
+        check_fleet_name(name)
     store = FleetStore(SqliteDatabase(path), name)
     with StopFlag() as stop:
         server = StoreServer(store, bind, settings.security, lambda text: typer.echo(f"ecg-agent: {text}", err=True))
@@ -82,31 +89,35 @@ def show_status(
 @app.command("acknowledge")
 def acknowledge_alarms(
     bed: Annotated[str, typer.Argument(metavar="BED", help="The bed whose alarms somebody has seen.")],
-    store: Annotated[
-        str, typer.Option(metavar="STORE", help="The store: store:FILE, postgresql://… or store://HOST:PORT.")
-    ],
+    store: Annotated[str, typer.Option(metavar="STORE", help=STORE_HELP)],
     by: Annotated[str, typer.Option(metavar="NAME", help="Who has seen them.")],
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
     config: ConfigFileOption = None,
 ) -> None:
-    """Acknowledge the alarms of a bed at all monitors of a fleet."""
-    if not by.strip():
-        raise ConfigError("say who has seen them: --by NAME")
+    """Acknowledge the alarms of a bed, those that status shows, at all monitors of a fleet."""
+    by = check_by_name(by)
     settings = _security_settings(config, key, server_key, insecure)
     from agent.store.fleet_store import new_deed_id
     from agent.store.store_address import ask_store, open_store_client
-    from agent.store.store_messages import Deed, Do, DoReply
+    from agent.store.store_messages import AskStatus, Deed, Do, DoReply, StatusReply
 
     client = open_store_client(store, settings.security, make=False)
     try:
-        deed = Deed(new_deed_id(), bed[:64], "acknowledged", by[:64], time.time())
+        found = next((of for of in ask_store(client, AskStatus(), StatusReply).beds if of.bed == bed), None)
+        if found is None:
+            raise ConfigError(f"no bed {bed[:64]!r} in {client.shown}")
+        shown = {alarm.identity[1:]: alarm for alarm in _most_urgent_first(found) if alarm.acknowledged_s is None}
+        if not shown:
+            typer.echo(f"{bed}: no alarm to acknowledge")
+            return
+        deed = Deed(new_deed_id(), bed, "acknowledged", by, time.time(), alarms=list(shown)[:MOST_ACKNOWLEDGED])
         done = ask_store(client, Do(deed), DoReply)
     finally:
         client.close()
-    alarms = ", ".join(condition for _, condition, _ in done.deed.alarms)
-    typer.echo(f"{bed}: {alarms or 'no alarm to acknowledge'}")
+    for place in done.deed.alarms:
+        typer.echo(_describe_alarm(bed, shown[place]))
 
 
 def _security_settings(config: Path | None, key: str | None, server_key: str | None, insecure: bool | None) -> "Config":
@@ -158,10 +169,34 @@ def _print_status(status: "StatusReply") -> None:
     typer.echo("samples: sent = analysed + missing, over all runs")
 
 
+def _most_urgent_first(bed: "BedStatusTold") -> "list[AlarmTold]":
+    """Return the alarms of a bed in the order in which every screen has them."""
+    from agent.alarms.alarm_order import alarm_urgency
+    from agent.alarms.priorities import SCREEN_ORDER
+    from agent.store.store_reader import told_alarm
+
+    return sorted(bed.alarms, key=lambda alarm: (-alarm_urgency(told_alarm(alarm)), SCREEN_ORDER[alarm.condition]))
+
+
 def _list_alarms(bed: "BedStatusTold") -> str:
+    """Say the most urgent alarms of a bed."""
     words = [
         alarm.condition + ("" if alarm.ended is None else " (over)") + (" ✓" if alarm.acknowledged_s else "")
-        for alarm in bed.alarms
+        for alarm in _most_urgent_first(bed)
     ]
     more = len(words) - MOST_ALARMS_SHOWN
     return ", ".join(words[:MOST_ALARMS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _describe_alarm(bed: str, told: "AlarmTold") -> str:
+    """Say an alarm with the times from when to when its condition held, by the clock of the monitor."""
+    from agent.core.alarm_times import alarm_end_s, alarm_onset_s
+    from agent.core.clock import format_local_clock, format_local_date
+    from agent.store.store_reader import told_alarm
+    from model.text import make_printable
+
+    alarm = told_alarm(told)
+    begin_s, end_s = alarm_onset_s(alarm), alarm_end_s(alarm)
+    over = "" if end_s is None else f", over at {format_local_clock(end_s)}"
+    since = f"since {format_local_date(begin_s)} {format_local_clock(begin_s)}"
+    return make_printable(f"{bed}: {alarm.condition} {since}{over}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import (
+    STORE_HELP,
     ConfigFileOption,
     EndpointOption,
     InsecureOption,
@@ -28,9 +29,7 @@ FleetNameOption = Annotated[str, typer.Option(metavar="NAME", help="Name of the 
 
 
 def run_fleet_here(
-    store: Annotated[
-        str, typer.Option(metavar="STORE", help="The store: store://HOST:PORT, postgresql://… or store:FILE.")
-    ],
+    store: Annotated[str, typer.Option(metavar="STORE", help=STORE_HELP)],
     devices: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Follow the devices of this TOML file."),
@@ -93,7 +92,7 @@ def end_running_fleet(name: FleetNameOption = "fleet", cluster: ClusterOption = 
     """End a fleet in a cluster whose own command is gone."""
     from agent.fleet.fleet_driver import end_fleet
 
-    end_fleet(name, cluster)
+    end_fleet(name, cluster, _say)
 
 
 def _monitor_options(settings: configuration.Config, config: Path | None, insecure: bool | None) -> tuple[str, ...]:
@@ -110,7 +109,9 @@ def _absolute(path: str) -> str:
 
 
 def _absolute_store(address: str) -> str:
-    """Return an address that means the same in every folder."""
+    """Return an address, or an @FILE, that means the same in every folder."""
+    if address.startswith("@"):
+        return f"@{_absolute(address[1:])}"
     scheme, _, path = address.partition(":")
     if scheme != "store" or path.startswith("//") or not path:
         return address

@@ -20,10 +20,11 @@ from agent.cli.options import (
     StoreArgument,
     WebOption,
     WebTokenOption,
+    check_by_name,
     serve_web,
 )
 from agent.core import config as configuration
-from model.errors import ConfigError
+from model.errors import TerminalError
 
 if TYPE_CHECKING:
     from agent.core.config import Config
@@ -52,12 +53,15 @@ def watch_fleet(
     config: ConfigFileOption = None,
 ) -> None:
     """Watch all beds of a fleet, whichever host follows them: the ward that monitors show, without traces."""
+    name = f"ward view of {socket.gethostname()}" if by is None else check_by_name(by)
     settings = configuration.load_config(config)
     settings = configuration.override_config(settings, "security", key=key, server_key=server_key, insecure=insecure)
     settings = serve_web(configuration.override_config(settings, "monitor", metrics=metrics), web, web_token)
     is_seen = sys.stdout.isatty()
     if not (is_seen or settings.web.address or settings.monitor.metrics):
-        raise ConfigError("standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status")
+        raise TerminalError(
+            "standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status"
+        )
     from agent.cli.stop_signals import StopFlag
     from agent.core.clock import SteadyClock
     from agent.store.fleet_ward import FleetWard
@@ -74,7 +78,7 @@ def watch_fleet(
             raise
         feed.start()
         stack.callback(feed.close)
-        ward = FleetWard(feed, settings, by or f"ward view of {socket.gethostname()}")
+        ward = FleetWard(feed, settings, name)
         exporter = None
         if settings.monitor.metrics:
             from agent.outputs.prometheus import MetricsExporter

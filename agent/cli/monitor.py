@@ -39,7 +39,7 @@ class MonitorOptions:
 
     `notify`, `publish`: where to send results, as `agent.outputs.output_options` reads them. `truth`: the reference
     annotations of the record, if they are to be shown. `replays`: the device is a replay of ours.
-    `replica`: the name under which a store of a fleet knows this monitor.
+    `replica`: the name under which a store of a fleet knows this monitor; None for one by host and process.
     """
 
     beds: tuple[str, ...]
@@ -52,7 +52,7 @@ class MonitorOptions:
     publish: tuple[str, ...] = ()
     truth: ReferenceTruth | None = None
     replays: bool = False
-    replica: str = ""
+    replica: str | None = None
 
 
 def run_monitor(
@@ -70,6 +70,8 @@ def run_monitor(
     """
     if not all(options.beds):
         raise ConfigError("a bed without a name cannot be watched: leave --bed out to watch all")
+    if options.replica is not None and not options.replica.strip():
+        raise ConfigError("a replica needs a name: --replica NAME")
     if options.svg is not None:
         _check_svg_path(options.svg)
     if sys.stdout.isatty():
@@ -130,7 +132,7 @@ def _enter_outputs(
     options: MonitorOptions, config: Config, stack: contextlib.ExitStack
 ) -> tuple[list[OutputSink], SharedStore | None]:
     """Open what results are sent to; return the store of a fleet, if one is among it, too."""
-    if not (options.notify or options.publish):
+    if not (options.notify or options.publish or options.replica):
         return [], None
     from agent.outputs.output_options import open_outputs
     from agent.store.store_address import STORE_SCHEMES, open_store_client
@@ -141,12 +143,14 @@ def _enter_outputs(
     def open_store(address: str) -> StoreOutput:
         if stores:
             raise ConfigError("--publish names two stores: a monitor is a replica of one fleet")
-        stores.append(StoreOutput(open_store_client(address, config.security), options.replica))
+        stores.append(StoreOutput(open_store_client(address, config.security), options.replica or ""))
         return stores[0]
 
     outputs = open_outputs(options.notify, options.publish, config, dict.fromkeys(STORE_SCHEMES, open_store))
     for output in outputs:
         stack.callback(output.close)
+    if options.replica and not stores:
+        raise ConfigError("--replica names this monitor in the store of a fleet, and --publish names no store")
     return outputs, stores[0] if stores else None
 
 

@@ -12,6 +12,9 @@ from model.errors import ConfigError
 USUAL_RECORD = "208"
 """The record of `demo` and `quiz` where none is named: it has beats of most kinds."""
 
+LONGEST_BY_NAME = 64
+"""Characters of the name of who acts on a fleet, as its store keeps it."""
+
 ConfigFileOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Read settings that replace those of config.toml.")
 ]
@@ -170,9 +173,8 @@ WebTokenOption = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Ask browsers for the token in this file; who knows it may acknowledge alarms."),
 ]
-StoreArgument = Annotated[
-    str, typer.Argument(metavar="STORE", help="The store: store:FILE, postgresql://… or store://HOST:PORT.")
-]
+STORE_HELP = "The store: store:FILE, postgresql://…, store://HOST:PORT, or the one in @FILE."
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help=STORE_HELP)]
 JobsOption = Annotated[
     int | None,
     typer.Option(
@@ -224,3 +226,11 @@ def serve_web(settings: Config, address: str | None, token: str | None) -> Confi
     if token is not None and not settings.web.address:
         raise ConfigError("--web-token lets people act from a page: serve one with --web")
     return settings
+
+
+def check_by_name(by: str) -> str:
+    """Return the name of who acts on a fleet, without spaces around it. Raises ConfigError for what nobody can read."""
+    name = by.strip()
+    if not name.isprintable() or not 1 <= len(name) <= LONGEST_BY_NAME:
+        raise ConfigError(f"say who acts in 1 to {LONGEST_BY_NAME} printable characters: --by NAME")
+    return name

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from model.errors import ConfigError, EndpointError, clean_error_text
@@ -33,7 +34,8 @@ SHORT_FOLDER = Path("/tmp")
 """Where Ray's own files go: its sockets allow only 100 bytes, which $TMPDIR of macOS alone would nearly take."""
 PATIENT = {"health_check_failure_threshold": 60}
 """A machine that is busy is not taken for dead: there is no other to go to."""
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
+"""Without the last one Ray's C++ takes SIGTERM for a crash, from the middle of `ray.init` on, and aborts."""
 JOINING = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 """What another process tries first: Ray itself waits for more than a minute, and then ends the process."""
 
@@ -76,27 +78,58 @@ def open_ray(address: str, cpus: int | None) -> Iterator[Any]:
 @contextmanager
 def _ray_session(ray: Any, address: str, **options: Any) -> Iterator[None]:
     """Initialise Ray for the time of the context; signals are handled as they were, and it prints nothing."""
-    import_extra("ray._private.worker", "cluster").print_to_stdstream = _print_nothing
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
+    import_extra("ray._private.worker", "cluster").print_to_stdstream = _do_nothing
+    import_extra("ray._private.utils", "cluster").set_sigterm_handler = _do_nothing
     try:
-        try:
-            ray.init(address, log_to_driver=False, logging_level="CRITICAL", **options)
-        except Exception as error:  # of whatever kind: Ray says why
-            place = "on this machine" if address == LOCAL else f"at {address}"
-            raise EndpointError(f"Ray does not start {place}: {clean_error_text(error)}") from error
-        finally:
-            if is_main:
-                signal.signal(signal.SIGTERM, before)
+        with _kept_signals(waits=address == LOCAL):
+            try:
+                ray.init(address, log_to_driver=False, logging_level="CRITICAL", **options)
+            except Exception as error:  # of whatever kind: Ray says why
+                place = "on this machine" if address == LOCAL else f"at {address}"
+                raise EndpointError(f"Ray does not start {place}: {clean_error_text(error)}") from error
         yield
     finally:
-        ray.shutdown()
-        if is_main:
-            signal.signal(signal.SIGTERM, before)
+        with _kept_signals(waits=False):
+            ray.shutdown()
 
 
-def _print_nothing(*_arguments: Any, **_options: Any) -> None:
-    """Stand for what prints the deaths of workers to the standard output, where JSON goes."""
+@contextmanager
+def _kept_signals(waits: bool) -> Iterator[None]:
+    """Keep the handlers of Ctrl-C and SIGTERM over what Ray does to them.
+
+    With `waits` the first signal waits until the context ends, for processes that Ray has half started would stay.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    waiting: list[int] = []
+
+    def wait(number: int, _frame: FrameType | None) -> None:
+        if waiting:
+            waiting.clear()
+            _handle_signals(handlers)
+            signal.raise_signal(number)
+        else:
+            waiting.append(number)
+
+    if waits:
+        _handle_signals({number: wait for number, handler in handlers.items() if callable(handler)})
+    try:
+        yield
+    finally:
+        _handle_signals(handlers)
+        if waiting:
+            signal.raise_signal(waiting[0])
+
+
+def _handle_signals(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _do_nothing(*_arguments: Any, **_options: Any) -> None:
+    """Stand for what prints the deaths of workers to the standard output, where JSON goes, and what takes SIGTERM."""
 
 
 @contextmanager

@@ -252,6 +252,13 @@ class RecordingView:
     standing: Event | None = None
 
 
+class FailingOutput(NamedTuple):
+    """An output that cannot send to its `target` since `seconds` ago."""
+
+    target: str
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WardSnapshot:
     """All that one frame of the dashboard is drawn from. `now_s` Unix time of the frame, `started_s` of the monitor.
@@ -260,7 +267,8 @@ class WardSnapshot:
     `past`: what the viewer asked of one of them. `last_rate_s`: silence until which the last heart rate is still shown,
     dimmed and with its age; `quality_limits`: quality of a lead below which it is bad, and from which on it is good.
     `base_limits` of all beds, beside which a bed may have its own; None: not known. `class_trust` of the net whose
-    beats they are; the class of a beat below `least_confidence` is shown as doubtful.
+    beats they are; the class of a beat below `least_confidence` is shown as doubtful. `failing`: outputs that cannot
+    send.
     """
 
     beds: tuple[BedView, ...]
@@ -279,3 +287,4 @@ class WardSnapshot:
     last_rate_s: float = 10.0
     quality_limits: tuple[float, float] = (0.3, 0.7)
     base_limits: AlarmConfig | None = None
+    failing: tuple[FailingOutput, ...] = ()

@@ -154,10 +154,10 @@ def _system_event_text(
     match event:
         case OutputTrouble():
             lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
-            return f"sending to {event.target} failed: {event.reason}{lost}"
+            return f"cannot send to {event.target} ({event.reason.removeprefix(f'{event.target}: ')}){lost}"
         case OutputRestored():
             lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
-            return f"sending to {event.target} goes on after {event.seconds:.1f} s{lost}"
+            return f"sends again to {event.target} after {event.seconds:.1f} s{lost}"
         case LinkStateChanged():
             return (
                 f"packets from {event.endpoint} again"

@@ -112,12 +112,14 @@ def ward_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> Styled
 def _live_header_parts(
     snapshot: WardSnapshot, view: DashboardView, glyphs: GlyphSet, room: int = 0
 ) -> list[RankedPart]:
-    """Return the live state: age of a frozen picture, the recording in up to `room` more cells, the link."""
+    """Return the live state: age of a frozen picture, the recording in up to `room` more cells, outputs that
+    cannot send, the link."""
     right: list[RankedPart] = []
     if view.frozen:
         right.append((0, (f" FROZEN {max(0, round(snapshot.now_s - view.frozen.now_s))} s ", SELECTED)))
     if snapshot.recording:
         right.append((1, status.recording_part(snapshot.recording, room, glyphs)))
+    right += [(1, part) for part in status.failing_parts(snapshot.failing, glyphs)]
     text, style = status.link_words(snapshot.link)
     if snapshot.link.state == "lost" and snapshot.link.heard_s:
         text = f"{text} {format_age(snapshot.now_s - snapshot.link.heard_s)}"

@@ -44,7 +44,7 @@ from agent.dashboard.lines import (
 )
 from agent.dashboard.loss import cover_trace, find_loss, rate_age, rate_style, rate_text, state_words
 from agent.dashboard.overview import overview_lines
-from agent.dashboard.status import DISCLAIMER_SHORT, link_words, stream_clock_part
+from agent.dashboard.status import DISCLAIMER_SHORT, failing_parts, link_words, stream_clock_part
 from agent.dashboard.styles import (
     EVENT_STYLES,
     FAINT,
@@ -158,6 +158,7 @@ def _bed_heading_line(
     right: list[RankedPart] = [(1, part) for part in other_bed_alarm_parts(snapshot.index, bed.bed, snapshot.now_s)]
     if view.frozen:
         right.append((0, (f" FROZEN {max(0, round(snapshot.now_s - view.frozen.now_s))} s ", SELECTED)))
+    right += [(2, part) for part in failing_parts(snapshot.failing, glyphs)]
     right += [(rank + 1, part) for rank, part in clock_parts(snapshot)]
     right.append((4, stream_clock_part(bed, shown)))
     name = glyphs.clean(bed.bed)
@@ -309,9 +310,9 @@ def _ward_page(
         return (
             [whole_bed_line(snapshot, worst, view, width, glyphs)]
             if worst
-            else [_ward_counts_line(snapshot, view, width)]
+            else [_ward_counts_line(snapshot, view, width, glyphs)]
         )
-    top = [_ward_counts_line(snapshot, view, width)]
+    top = [_ward_counts_line(snapshot, view, width, glyphs)]
     if _has_cards(width, height - 1):
         return top + overview_lines(shown, view, snapshot.now_s, (width, height - 1), glyphs)
     rows: list[StyledLine] = []
@@ -340,7 +341,7 @@ def _has_cards(width: int, lines: int) -> bool:
     return width >= SMALL_CARD and lines >= PAGE_HEIGHT - 1
 
 
-def _ward_counts_line(snapshot: WardSnapshot, view: DashboardView, width: int) -> StyledLine:
+def _ward_counts_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:
     """Return how many beds there are, and how many have alarms or send nothing, live even if the picture is frozen."""
     counts, beds = count_ward_alarms(snapshot.index), len(snapshot.index)
     parts: list[RankedPart] = [(3, (f"{beds} {'bed' if beds == 1 else 'beds'} ", FAINT))]
@@ -354,6 +355,7 @@ def _ward_counts_line(snapshot: WardSnapshot, view: DashboardView, width: int) -
         parts.append((1, (f" {text} ", style)))
     if view.frozen:
         parts.append((1, (" FROZEN ", SELECTED)))
+    parts += [(2, part) for part in failing_parts(snapshot.failing, glyphs)]
     kept = fit_ranked_parts(parts, width)
     room = width - sum(cell_width(part) for part, _ in kept)
     clock = clock_parts(snapshot)[-1][1]

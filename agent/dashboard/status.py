@@ -6,7 +6,16 @@ from math import isfinite
 from rich.style import Style
 
 from agent.core.messages import Ledger
-from agent.core.views import LOSSES, BedSummary, BedView, LatencySummary, LinkView, RecordingView, WardSnapshot
+from agent.core.views import (
+    LOSSES,
+    BedSummary,
+    BedView,
+    FailingOutput,
+    LatencySummary,
+    LinkView,
+    RecordingView,
+    WardSnapshot,
+)
 from agent.dashboard.lines import (
     StyledLine,
     StyledPart,
@@ -17,7 +26,7 @@ from agent.dashboard.lines import (
     styled_line,
     title_line,
 )
-from agent.dashboard.loss import find_loss
+from agent.dashboard.loss import find_loss, format_age
 from agent.dashboard.styles import (
     ALARM,
     EVENT_STYLES,
@@ -145,6 +154,15 @@ def recording_part(recording: RecordingView, room: int, glyphs: GlyphSet) -> Sty
             mark += text
             break
     return mark, ALARM if recording.trouble else GOOD
+
+
+def failing_parts(failing: Sequence[FailingOutput], glyphs: GlyphSet) -> list[StyledPart]:
+    """Return which outputs cannot send, and for how long the first of them could not; nothing while all can."""
+    if not failing:
+        return []
+    scheme = failing[0].target.partition(":")[0].upper()
+    words = f"{glyphs.clean(scheme)} AWAY" if len(failing) == 1 else f"{len(failing)} OUTPUTS AWAY"
+    return [(f" {glyphs.off} {words} {format_age(max(of.seconds for of in failing))} ", WARN)]
 
 
 def recording_lines(recording: RecordingView, width: int, glyphs: GlyphSet) -> list[StyledLine]:

@@ -17,7 +17,13 @@ from agent.fleet.fleet_needs import FleetNeeds
 from agent.fleet.fleet_plan import FleetPlan
 from agent.fleet.replica_actor import ACTOR_OPTIONS
 from agent.store.fleet_store import TAKEOVER_S, FleetStore
-from agent.store.store_address import ask_store, open_store_client, open_store_database
+from agent.store.store_address import (
+    ask_store,
+    is_new_store_file,
+    open_store_client,
+    open_store_database,
+    read_store_address,
+)
 from agent.store.store_messages import AskReplicas, AskStatus, ReplicasReply, StatusReply
 from agent.store.store_tables import name_fleet
 from agent.wire.curve_security import check_endpoint, read_client_keys
@@ -53,13 +59,14 @@ def run_fleet(
     ConfigError, SourceError
         If the store cannot be used, or is that of another fleet; or Ray is not installed.
     EndpointError
-        If there is no such cluster, or a fleet of this name runs already.
+        If there is no such cluster, or a fleet of this name runs already. Then no new store is left behind.
     """
     check_devices(plan, security)
-    prepare_store(plan.store, plan.name, security)
+    store = read_store_address(plan.store)
+    check_store(store, plan.name, security)
     with _open_cluster(cluster) as ray:
-        server = f"tcp://{urlsplit(plan.store).netloc}" if plan.store.startswith("store://") else ""
-        is_file = plan.store.startswith("store:") and not server
+        server = f"tcp://{urlsplit(store).netloc}" if store.startswith("store://") else ""
+        is_file = store.startswith("store:") and not server
         endpoints = tuple(sorted(set().union(*map(plan.endpoints, plan.shards))))
         needs = FleetNeeds(version("ecg-agent"), weights.name, weights.sha256, server, endpoints)
         store_host = ray.util.get_node_ip_address() if is_file else ""
@@ -74,6 +81,7 @@ def run_fleet(
             refuse_running_fleet(plan, security)
             if stop():
                 return
+            prepare_store(store, plan.name)
             options = ACTOR_OPTIONS | {"name": COORDINATOR, "namespace": task.namespace, "max_concurrency": 8}
             options |= {"resources": {HEAD_RESOURCE: 0.001}}
             coordinator = ray.remote(FleetCoordinator).options(**options).remote(task)
@@ -85,9 +93,11 @@ def run_fleet(
             raise EndpointError(f"fleet {plan.name}: {refusal} (ecg-agent fleet end, or another --name)")
         if found is not None:
             say(f"the fleet {plan.name} runs already: this command follows it")
-        _follow(ray, coordinator, driver, stop, say)
-        say("ending the fleet")
-        end_coordinator(ray, coordinator)
+        if _follow(ray, coordinator, plan.name, driver, stop, say):
+            say("ending the fleet")
+            end_coordinator(ray, coordinator)
+        else:
+            say(f"the fleet {plan.name} was ended elsewhere")
 
 
 def check_devices(plan: FleetPlan, security: SecurityConfig) -> None:
@@ -98,10 +108,32 @@ def check_devices(plan: FleetPlan, security: SecurityConfig) -> None:
         read_client_keys(keys)
 
 
-def prepare_store(address: str, fleet: str, security: SecurityConfig) -> None:
-    """Make the store, or see that it is there, can be written and is of this fleet. Raises ConfigError, SourceError."""
+def check_store(address: str, fleet: str, security: SecurityConfig) -> None:
+    """See that a store can be written and is of this fleet; a new one is not made yet.
+
+    Raises ConfigError, SourceError.
+    """
     if address.startswith("store://"):
-        return _ask_overview_of_server(address, fleet, security)
+        _ask_overview_of_server(address, fleet, security)
+        return
+    if is_new_store_file(address):
+        return
+    database = open_store_database(address)
+    try:
+        is_new = not database.tables()
+    finally:
+        database.close()
+    if not is_new:
+        prepare_store(address, fleet)
+
+
+def prepare_store(address: str, fleet: str) -> None:
+    """Make a store where there is none, and write to it; the server of one has done so itself.
+
+    Raises ConfigError, SourceError.
+    """
+    if address.startswith("store://"):
+        return
     database = open_store_database(address)
     try:
         store = FleetStore(database, fleet)
@@ -111,7 +143,6 @@ def prepare_store(address: str, fleet: str, security: SecurityConfig) -> None:
             database.write("DELETE FROM about WHERE key = ?", [("probe",)])
     finally:
         database.close()
-    return None
 
 
 def refuse_running_fleet(plan: FleetPlan, security: SecurityConfig) -> None:
@@ -142,10 +173,11 @@ def drain_host(host: str, fleet: str, cluster: str, say: Say, stop: Callable[[],
             say(f"host {host} has no replica any more: it can be stopped (ray stop)")
 
 
-def end_fleet(fleet: str, cluster: str) -> None:
+def end_fleet(fleet: str, cluster: str, say: Say) -> None:
     """End a fleet whose command is gone. Raises EndpointError if there is none."""
     with _open_cluster(cluster) as ray:
         end_coordinator(ray, _need_coordinator(ray, fleet))
+        say(f"the fleet {fleet} has ended")
 
 
 def fleet_namespace(fleet: str) -> str:
@@ -176,13 +208,18 @@ def _open_cluster(address: str) -> Iterator[Any]:
             del os.environ[NICENESS]
 
 
-def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], say: Say) -> None:
-    """Say what changes until a stop; the fleet goes on while its coordinator does not answer."""
+def _follow(ray: Any, coordinator: Any, fleet: str, driver: str, stop: Callable[[], bool], say: Say) -> bool:
+    """Say what changes until a stop, or return False if somebody else has ended the fleet.
+
+    The fleet goes on while its coordinator does not answer, for it may be one that is begun again.
+    """
     latest, is_away = 0, False
     while not stop():
         try:
             news = ray.get(coordinator.news.remote(driver, latest), timeout=CALL_S)
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.ActorDiedError) and _has_ended(ray, fleet):
+                return False
             if not is_away:
                 say("the coordinator does not answer: monitors go on without it")
             is_away = True
@@ -195,6 +232,15 @@ def _follow(ray: Any, coordinator: Any, driver: str, stop: Callable[[], bool], s
             latest = number
             say(text)
         time.sleep(NEWS_S)
+    return True
+
+
+def _has_ended(ray: Any, fleet: str) -> bool:
+    """Whether Ray's head answers, and knows no coordinator of the fleet."""
+    try:
+        return _find_coordinator(ray, fleet) is None
+    except ray.exceptions.RayError:
+        return False
 
 
 def _find_coordinator(ray: Any, fleet: str) -> Any:

@@ -32,7 +32,8 @@ class FleetDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """A fleet: its name, what each of its shards follows, how many replicas a shard has, and the address of its store.
+    """A fleet: its name, what each of its shards follows, how many replicas a shard has, and the address of its store,
+    or an @FILE with it, which is on every host.
 
     `options`: of every monitor, such as ("--weights", "best").
     """

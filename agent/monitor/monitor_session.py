@@ -194,6 +194,7 @@ class MonitorSession:
             recording=self.recorder.view() if self.recorder else None,
             index=index,
             ledger=ledger,
+            failing=tuple(of for output in self._outputs if (of := output.failing())),
             class_trust=self._class_trust,
             least_confidence=self.config.dashboard.least_confidence,
             last_rate_s=self.config.dashboard.last_rate_s,

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from agent.core.events import Event
 from agent.core.messages import Beat, Chunk, End, Gap, Result
+from agent.core.views import FailingOutput
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.catching_up import StoreOpening
 from agent.monitor.snapshot import MonitorFigures
@@ -55,6 +56,9 @@ class OutputSink(ResultSink, Protocol):
 
     def news(self) -> list[Event]:
         """Return what happened to the sending since the last call."""
+
+    def failing(self) -> FailingOutput | None:
+        """Return since when it cannot send; None while it can."""
 
     def end_soon(self) -> None:
         """Begin to end: send what waits, for a few seconds at most. Return at once."""

@@ -11,6 +11,7 @@ from typing import Any
 from agent.core.events import Event
 from agent.core.messages import Alarm, Beat, Result
 from agent.core.run_clock import RunClock
+from agent.core.views import FailingOutput
 from agent.monitor.snapshot import MonitorFigures
 from model.errors import ConfigError, SourceError, clean_error_text
 from model.extras import import_extra
@@ -69,6 +70,10 @@ class LslMarkerStream:
     def news(self) -> list[Event]:
         """Return nothing: a stream that nobody hears is none the worse."""
         return []
+
+    def failing(self) -> FailingOutput | None:
+        """Return None: the library of LSL has its own queue."""
+        return None
 
     def end_soon(self) -> None:
         """Do nothing: nothing waits."""

@@ -40,11 +40,11 @@ def open_outputs(
     """
     outputs: list[OutputSink] = []
     try:
-        for url in _read_addresses(notify, "--notify"):
+        for url in read_addresses(notify, "--notify"):
             from agent.outputs.notifications import NotificationSink
 
             outputs.append(NotificationSink(url, config.notify))
-        outputs += [_open_publisher(address, config, others or {}) for address in _read_addresses(publish, "--publish")]
+        outputs += [_open_publisher(address, config, others or {}) for address in read_addresses(publish, "--publish")]
     except BaseException:
         for output in outputs:
             output.close()
@@ -67,8 +67,11 @@ def _open_publisher(address: str, config: Config, others: Mapping[str, OpenOutpu
     raise ConfigError("--publish takes mqtt://HOST[:PORT][/PREFIX], mqtts://…, lsl[:NAME] or a store")
 
 
-def _read_addresses(values: Sequence[str], option: str) -> list[str]:
-    """Return addresses, those of an @FILE in its place; empty lines and those that begin with # are left out."""
+def read_addresses(values: Sequence[str], option: str) -> list[str]:
+    """Return addresses, those of an @FILE in its place; empty lines and those that begin with # are left out.
+
+    Raises ConfigError, which names the `option`.
+    """
     addresses: list[str] = []
     for value in values:
         if not value.startswith("@"):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from agent.core.events import Event, OutputRestored, OutputTrouble
+from agent.core.views import FailingOutput
 
 CLOSE_S = 5.0
 """How long the end waits for what has not been sent."""
@@ -82,6 +83,11 @@ class SendingThread:
             news, self._news = self._news, []
         return news
 
+    def failing(self) -> FailingOutput | None:
+        """Return since when it fails; None while it works."""
+        since_s = self._failing_since  # of the other thread
+        return None if since_s is None else FailingOutput(self.target, time.monotonic() - since_s)
+
     def note_failure(self, reason: str, dropped: int = 0) -> None:
         """Announce that it fails, once until it works again or fails for another reason."""
         if self._failing_since is None:
@@ -107,6 +113,10 @@ class SendingOutput:
     def news(self) -> list[Event]:
         """Return what happened to the sending since the last call."""
         return self._sending.take_news()
+
+    def failing(self) -> FailingOutput | None:
+        """Return since when it cannot send; None while it can."""
+        return self._sending.failing()
 
     def end_soon(self) -> None:
         """Let the thread end when all is sent, or a few seconds from now; return at once."""

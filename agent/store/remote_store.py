@@ -21,6 +21,15 @@ from model.errors import EndpointError, SourceError
 ANSWER_S = 2.0
 """How long an answer is waited for."""
 POLL_MS = 50
+NO_STORE = "is no store of a fleet: check the address and its port"
+STORE_WORDS = {
+    "is not the stream of a device: check the port of --endpoint": NO_STORE,
+    "is not an ecg-agent device: check --endpoint": NO_STORE,
+    "is the device running": "is the store running (ecg-agent fleet store)",
+    "the device": "the store",
+    "that device's": "that store's",
+}
+"""What is said of a connection to a device, as it is said of one to a store."""
 
 
 class RemoteStore:
@@ -59,7 +68,9 @@ class RemoteStore:
                 except (msgspec.DecodeError, RecursionError) as error:
                     self.close()
                     raise SourceError(f"{self.shown} is no store of this version: {error}") from error
-        trouble = connection.trouble.replace("is the device running", "is the store running (ecg-agent fleet store)")
+        trouble = connection.trouble
+        for of_device, of_store in STORE_WORDS.items():
+            trouble = trouble.replace(of_device, of_store)
         self.close()  # with what is still to be sent: it is told again, together with what comes meanwhile
         raise SourceError(f"{self.shown}: {trouble or f'no answer within {ANSWER_S:g} s'}")
 
