@@ -1,6 +1,7 @@
 """agent.analysis.lead_state: a lead is off after the same sample, however its signal was cut."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -38,11 +39,15 @@ def changes_of(x: FloatArray, size: int) -> list[LeadStateChange]:
     return sorted(found, key=lambda change: (change.row, change.sample))
 
 
+@cache
+def one_by_one(seed: int) -> list[LeadStateChange]:
+    """The changes that a detector finds sample by sample."""
+    return changes_of(signals(seed), 1)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("size", [7, 25, 62, 124, 250, 1250, SAMPLES])
 def test_pieces_do_not_matter(seed: int, size: int) -> None:
     """Changes are the same in pieces of any length; none comes where it was said that there is none."""
-    x = signals(seed)
-    one_by_one = changes_of(x, 1)
-    assert {change.state for change in one_by_one} == {"lead off", "ok"}
-    assert changes_of(x, size) == one_by_one
+    assert {change.state for change in one_by_one(seed)} == {"lead off", "ok"}
+    assert changes_of(signals(seed), size) == one_by_one(seed)
