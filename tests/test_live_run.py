@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors
@@ -265,7 +266,7 @@ def test_verdicts_are_of_one_record() -> None:
     torch.manual_seed(0)
     net = build_context_net(CONTEXT_SIZE, CPU).eval()
     found = build_candidates([short("208"), short("119")], SIGNAL)
-    cuts = tuple(replace(cut, cluster=0, new=False) for cut in found.cuts)
+    cuts = tuple(msgspec.structs.replace(cut, cluster=0, new=False) for cut in found.cuts)
     first = int((found.records == "208").sum())
     later = LabelledCandidates(found.inputs[first:], found.labels[first:], found.records[first:], cuts[first:])
     outcomes = predict_context_outcomes(net, found.inputs, CPU)

@@ -66,10 +66,12 @@ class _ContextRow:
 
     def set_next(self, peak: RPeak) -> None:
         """Make `peak` the next R peak of the waiting beats that it is near enough to, and known early enough for."""
-        for waiting in self.waiting:
-            last = max(waiting.peak.sample + LATEST_DECISION, waiting.peak.decided)
-            near = peak.sample - waiting.peak.sample <= MOST_RR and peak.decided <= last
-            if waiting.next is None and near and not waiting.peak.sample < self.interrupted <= peak.sample:
+        for waiting in reversed(self.waiting):
+            before = waiting.peak.sample
+            if peak.sample - before > MOST_RR:
+                break
+            known = peak.decided <= max(before + LATEST_DECISION, waiting.peak.decided)
+            if waiting.next is None and known and not before < self.interrupted <= peak.sample:
                 waiting.next = peak
 
 

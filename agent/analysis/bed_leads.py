@@ -237,15 +237,22 @@ class BedLeads:
         """Return the latest R peak, decided by sample `now`, of the heard lead or a good one; -1 without any."""
         latest = -1
         for lead in (self.heard, *self._trusted()):
-            for peak in self._leads[lead].latest_peaks(latest):
+            for peak in reversed(self._leads[lead].peaks):
                 if peak.score > 0 and peak.decided <= now:
                     latest = max(latest, peak.sample)
+                if peak.sample < latest - MOST_DISORDER:
+                    break
         return latest
 
     def latest_other_beat(self, now: int) -> int:
         """Return the latest beat, decided by sample `now`, of the good leads that are not heard; -1 without any."""
-        beats = (beat.candidate for lead in self._trusted() for beat in self._leads[lead].beats)
-        return max((beat.sample for beat in beats if beat.class_known <= now), default=-1)
+        latest = -1
+        for lead in self._trusted():
+            for beat in reversed(self._leads[lead].beats):  # which are in order
+                if beat.candidate.class_known <= now:
+                    latest = max(latest, beat.candidate.sample)
+                    break
+        return latest
 
     def _trusted(self) -> list[int]:
         """Return the leads beside the heard one that are good now."""

@@ -218,23 +218,27 @@ class QrsEvidence:
             return 0.0, 0.0, 0.0, FIRST_ON_TIME, 1.0
         since = candidate.known - self._last.known
         # A T wave follows its R peak by 250 to 450 ms; what comes that soon is more likely one than another beat.
-        t_wave = _limit((T_WAVE_END - since) / T_WAVE_LENGTH, 0.0, 1.0)
-        blunt = t_wave * _limit(self._last.sharpness - candidate.sharpness, 0.0, 2.0)
+        t_wave = blunt = 0.0
+        if since < T_WAVE_END:
+            t_wave = _limit((T_WAVE_END - since) / T_WAVE_LENGTH, 0.0, 1.0)
+            blunt = t_wave * _limit(self._last.sharpness - candidate.sharpness, 0.0, 2.0)
         if not self._usual:
             return t_wave, blunt, 0.0, 0.0, 1.0
         # Earlier than all but one of the latest intervals: a P or T wave rather than an ectopic beat.
         early = _limit(0.9 - since / self._shortest, 0.0, 0.6)
         intervals = since / self._usual
-        on_time = self._regularity * max(0.0, 1 - abs(intervals - 1) / 0.15)
-        return t_wave, blunt, early, on_time, min(2.0, intervals)
+        away = 1 - abs(intervals - 1) / 0.15
+        on_time = self._regularity * away if away > 0.0 else 0.0
+        return t_wave, blunt, early, on_time, intervals if intervals < 2.0 else 2.0
 
     def _liken(self, candidate: QrsCandidate) -> float:
         """Return the second best correlation of a candidate with the beats, 0 to 1."""
         if self._beats_seen < 2 or candidate.size < self._beats.value - SMALL:
             return USUAL_LIKENESS
-        likenesses: list[float] = np.maximum.reduce(self._kept.dot(candidate.shapes), axis=1).tolist()
+        likenesses: list[float] = np.maximum.reduce(self._kept.dot(candidate.shapes), 1).tolist()
         likenesses.sort()
-        return max(0.0, likenesses[-2])
+        second = likenesses[-2]
+        return second if second > 0.0 else 0.0
 
 
 class _Level:

@@ -89,7 +89,7 @@ class _IntervalWindow:
 
     def variation(self) -> float:
         """Return the robust normalised RMSSD; 0 if fewer than a third of the intervals follow the one before."""
-        steps = sorted([step for step, _ in self.steps()])
+        steps = sorted([step for _, _, _, step in islice(self.rows, 1, None) if step is not None])
         if not 3 * len(steps) >= len(self.rows) > 0:
             return 0.0
         return (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2 / NORMAL_MEDIAN
