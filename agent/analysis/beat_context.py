@@ -150,23 +150,13 @@ class BeatContextBuilder:
             row.peaks.appendleft(peak.sample)
 
     def _describe(self, rows: list[int], ended: bool = False) -> Candidates:
-        """Describe the beats of `rows` that are decided, one of each row at a time: templates learn in order."""
-        rounds: list[list[tuple[_PendingBeat, int]]] = []
-        while taken := [beat for row in rows if (beat := self._next(row, ended))]:
-            rounds.append(taken)
-            rows = [row for row in rows if self._rows[row].waiting]
-        if not rounds:
+        """Describe the beats of `rows` that are decided, those of each row in order: templates learn from them."""
+        taken = [beat for row in rows for beat in iter(lambda row=row: self._next(row, ended), None)]
+        if not taken:
             return NO_CANDIDATES
-        windows = self._windows_of([beat for taken in rounds for beat, _ in taken])
-        candidates: list[BeatCandidate] = []
-        inputs: list[FloatArray] = []
-        for taken in rounds:
-            places = slice(len(candidates), len(candidates) + len(taken))
-            described, clusters, new, noise = self._templates.describe(_some_windows(windows, places))
-            inputs.append(described)
-            columns = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
-            candidates += [_beat_candidate_of(beat, decided, *rest) for (beat, decided), *rest in columns]
-        return Candidates(candidates, np.concatenate(inputs))
+        inputs, clusters, new, noise = self._templates.describe(self._windows_of([beat for beat, _ in taken]))
+        columns = zip(taken, clusters.tolist(), new.tolist(), noise.tolist(), strict=True)
+        return Candidates([_beat_candidate_of(beat, decided, *rest) for (beat, decided), *rest in columns], inputs)
 
     def _next(self, index: int, ended: bool) -> tuple[_PendingBeat, int] | None:
         """Take the next beat of a row that is decided, and when; or any, if its stretch has `ended`."""
@@ -216,18 +206,6 @@ class BeatContextBuilder:
             known = windows[i][~np.isnan(windows[i])]
             windows[i][np.isnan(windows[i])] = np.median(known) if len(known) else 0.0
         return windows
-
-
-def _some_windows(windows: BeatWindows, places: slice) -> BeatWindows:
-    return BeatWindows(
-        windows.rows[places],
-        windows.waves[places],
-        windows.following[places],
-        windows.rr[places],
-        windows.next[places],
-        windows.no_next[places],
-        windows.score[places],
-    )
 
 
 def _beat_candidate_of(beat: _PendingBeat, decided: int, cluster: int, new: bool, noise: float) -> BeatCandidate:
