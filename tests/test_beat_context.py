@@ -18,7 +18,17 @@ from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Result
 from agent.pipeline.pipeline import Findings, Pipeline
-from model.beats.templates import CHANNELS, FEATURES, INPUTS, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
+from model.beats.templates import (
+    CHANNELS,
+    FEATURES,
+    INPUTS,
+    SLACK,
+    WAVE,
+    WAVE_BEFORE,
+    WINDOW_FIELDS,
+    BeatTemplates,
+    BeatWindows,
+)
 from model.nets import context_net
 from model.nets.checkpoint_card import CONTEXT_INPUT, ModelCard
 from model.nets.net_size import CONTEXT_SIZE
@@ -70,12 +80,13 @@ def normal(settings: Config) -> tuple[Pipeline, AllNormal]:
 
 @pytest.fixture
 def described(monkeypatch: pytest.MonkeyPatch) -> list[BeatWindows]:
-    """All that a patient is shown, one entry a call."""
+    """All that a patient is shown, one entry a beat."""
     seen: list[BeatWindows] = []
     describe = BeatTemplates.describe
 
     def watched(self: BeatTemplates, beats: BeatWindows) -> object:
-        seen.append(beats)
+        columns = [getattr(beats, name) for name in WINDOW_FIELDS]
+        seen.extend(BeatWindows(*(column[i : i + 1] for column in columns)) for i in range(len(beats.rows)))
         return describe(self, beats)
 
     monkeypatch.setattr(BeatTemplates, "describe", watched)

@@ -151,7 +151,10 @@ class BeatContextBuilder:
 
     def _describe(self, rows: list[int], ended: bool = False) -> Candidates:
         """Describe the beats of `rows` that are decided, those of each row in order: templates learn from them."""
-        taken = [beat for row in rows for beat in iter(lambda row=row: self._next(row, ended), None)]
+        taken: list[tuple[_PendingBeat, int]] = []
+        for row in rows:
+            while beat := self._next(row, ended):
+                taken.append(beat)
         if not taken:
             return NO_CANDIDATES
         inputs, clusters, new, noise = self._templates.describe(self._windows_of([beat for beat, _ in taken]))
