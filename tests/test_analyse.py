@@ -489,6 +489,23 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert find_batch_files([str(folder)], tmp_path / "out") == []
 
 
+def test_what_is_no_file_is_listed(quick: Config, tmp_path: Path) -> None:
+    """Links that lead nowhere, rings of them and pipes fail in words; none is waited for, subfolders are searched."""
+    folder = tmp_path / "files"
+    write_record(folder / "sub", "1", 10)
+    for name, target in (("a.edf", "nowhere.edf"), ("b.bdf", "b.bdf"), ("c.hea", "nowhere.hea")):
+        (folder / name).symlink_to(target)
+    for name in ("d.xml", "e.npz", "f.hea"):
+        os.mkfifo(folder / name)
+    options = BatchOptions((str(folder),), tmp_path / "out", SignalFileOptions(), TABLES, WorkPlace(1), False)
+    outcomes = run_batch(quick, options, lambda _progress: None)
+    reasons = {Path(outcome.file.source).name: outcome.reason for outcome in outcomes}
+    assert reasons.keys() == {"1", "a.edf", "b.bdf", "c.hea", "d.xml", "e.npz", "f.hea"}
+    assert reasons["1"] == ""
+    assert all(reasons[name].endswith("is a link that leads to no file") for name in ("a.edf", "b.bdf", "c.hea"))
+    assert all("is no file" in reasons[name] for name in ("d.xml", "e.npz", "f.hea"))
+
+
 def test_segments_belong_to_their_record(tmp_path: Path) -> None:
     """A record made of segments is one file, that has changed once one of its segments has."""
     write_record(tmp_path, "s1", 1)
