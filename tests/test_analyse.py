@@ -37,7 +37,7 @@ from agent.batch.result_writer import ResultKinds
 from agent.cluster.open_hands import WorkPlace
 from agent.cluster.process_hands import without_interrupts
 from agent.core.config import Config, override_config
-from model.errors import RecordError, RunError
+from model.errors import EndpointError, RecordError, RunError
 from model.files import lock_folder, release_folder
 from model.formats.signal_file import SignalFileOptions
 from model.records.wfdb_records import open_record, read_record_samples
@@ -504,6 +504,18 @@ def test_what_is_no_file_is_listed(quick: Config, tmp_path: Path) -> None:
     assert reasons["1"] == ""
     assert all(reasons[name].endswith("is a link that leads to no file") for name in ("a.edf", "b.bdf", "c.hea"))
     assert all("is no file" in reasons[name] for name in ("d.xml", "e.npz", "f.hea"))
+
+
+def test_no_cluster_for_what_is_not_there(quick: Config, tmp_path: Path) -> None:
+    """Files that are not there are told at once: nothing is started for them, and no cluster is asked."""
+    place = WorkPlace(1, "127.0.0.1:1")
+    options = BatchOptions(("nofolder", "none.edf"), tmp_path / "out", SignalFileOptions(), TABLES, place, False)
+    first, second = run_batch(quick, options, lambda _progress: None)
+    assert first.reason.startswith("no record 'nofolder'")
+    assert second.reason == "there is no file none.edf"
+    pytest.importorskip("ray", reason="Ray is an extra of this package (cluster)")
+    with pytest.raises(EndpointError, match=r"no cluster answers at 127\.0\.0\.1:1"):
+        run_batch(quick, replace(options, arguments=("nofolder", "208")), lambda _progress: None)
 
 
 def test_segments_belong_to_their_record(tmp_path: Path) -> None:
