@@ -37,7 +37,7 @@ from agent.batch.result_writer import ResultKinds
 from agent.cluster.open_hands import WorkPlace
 from agent.cluster.process_hands import without_interrupts
 from agent.core.config import Config, override_config
-from model.errors import RecordError, RunError
+from model.errors import EndpointError, RecordError, RunError
 from model.files import lock_folder, release_folder
 from model.formats.signal_file import SignalFileOptions
 from model.records.wfdb_records import open_record, read_record_samples
@@ -487,6 +487,35 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert [file.name for file in found] == ["1", "2", "3", "4", "RECORDS", "notes"]
     (folder / MANIFEST_NAME).write_text("")
     assert find_batch_files([str(folder)], tmp_path / "out") == []
+
+
+def test_what_is_no_file_is_listed(quick: Config, tmp_path: Path) -> None:
+    """Links that lead nowhere, rings of them and pipes fail in words; none is waited for, subfolders are searched."""
+    folder = tmp_path / "files"
+    write_record(folder / "sub", "1", 10)
+    for name, target in (("a.edf", "nowhere.edf"), ("b.bdf", "b.bdf"), ("c.hea", "nowhere.hea")):
+        (folder / name).symlink_to(target)
+    for name in ("d.xml", "e.npz", "f.hea"):
+        os.mkfifo(folder / name)
+    options = BatchOptions((str(folder),), tmp_path / "out", SignalFileOptions(), TABLES, WorkPlace(1), False)
+    outcomes = run_batch(quick, options, lambda _progress: None)
+    reasons = {Path(outcome.file.source).name: outcome.reason for outcome in outcomes}
+    assert reasons.keys() == {"1", "a.edf", "b.bdf", "c.hea", "d.xml", "e.npz", "f.hea"}
+    assert reasons["1"] == ""
+    assert all(reasons[name].endswith("is a link that leads to no file") for name in ("a.edf", "b.bdf", "c.hea"))
+    assert all("is no file" in reasons[name] for name in ("d.xml", "e.npz", "f.hea"))
+
+
+def test_no_cluster_for_what_is_not_there(quick: Config, tmp_path: Path) -> None:
+    """Files that are not there are told at once: nothing is started for them, and no cluster is asked."""
+    place = WorkPlace(1, "127.0.0.1:1")
+    options = BatchOptions(("nofolder", "none.edf"), tmp_path / "out", SignalFileOptions(), TABLES, place, False)
+    first, second = run_batch(quick, options, lambda _progress: None)
+    assert first.reason.startswith("no record 'nofolder'")
+    assert second.reason == "there is no file none.edf"
+    pytest.importorskip("ray", reason="Ray is an extra of this package (cluster)")
+    with pytest.raises(EndpointError, match=r"no cluster answers at 127\.0\.0\.1:1"):
+        run_batch(quick, replace(options, arguments=("nofolder", "208")), lambda _progress: None)
 
 
 def test_segments_belong_to_their_record(tmp_path: Path) -> None:

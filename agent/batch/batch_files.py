@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.batch.manifest import MANIFEST_NAME, FileStamp, read_manifest, valid_text
 from model.errors import EcgError
-from model.records.record_folders import list_folder_records
+from model.records.record_folders import LIST_NAME, list_folder_records
 from model.records.wfdb_header import read_header_text
 from model.records.wfdb_records import find_record
 from model.text import make_printable
@@ -34,7 +35,7 @@ class BatchFile:
     """A file to analyse: its `source` as `open_signal_file` takes it, and the `name` of its folder of results.
 
     `path`: the file itself, of a WFDB record its header. `stamps`: the files that it consists of, as they are now; none
-    where there is no such file.
+    where there is no such file, or it is a pipe.
     """
 
     source: str
@@ -90,7 +91,8 @@ def stamp_files(path: Path) -> tuple[FileStamp, ...]:
     for part in dict.fromkeys(_recording_parts(path)):
         with contextlib.suppress(OSError, ValueError):
             found = part.stat()
-            stamps.append(FileStamp(valid_text(part.name), found.st_size, found.st_mtime_ns))
+            if stat.S_ISREG(found.st_mode):
+                stamps.append(FileStamp(valid_text(part.name), found.st_size, found.st_mtime_ns))
     return tuple(stamps)
 
 
@@ -109,20 +111,26 @@ def digest_stamps(file: BatchFile) -> tuple[FileStamp, ...]:
 
 
 def _folder_sources(folder: Path) -> list[str]:
-    """Return the recordings of a folder: WFDB records and other files; of its subfolders if it holds none itself."""
+    """Return the recordings of a folder: WFDB records and other files; of its subfolders if it holds none itself.
+
+    What has the name of a recording and is no file, such as a pipe or a link that leads nowhere, is among them.
+    """
     records = list_folder_records(folder)
     parts = {part for record in records for part in _recording_parts(record.with_name(f"{record.name}.hea"))}
     endings = SIGNAL_ENDINGS if records else SIGNAL_ENDINGS | TEXT_ENDINGS
     own = sorted(folder.iterdir())
     others = [path for path in own if _may_be_recording(path, endings, parts)]
-    if not records and not others:
-        others = [path for path in sorted(folder.rglob("*")) if _may_be_recording(path, endings, parts)]
+    if not records and not any(path.is_file() for path in others):
+        own = sorted(folder.rglob("*"))
+        others = [path for path in own if _may_be_recording(path, endings, parts)]
+    if not (folder / LIST_NAME).is_file():  # else that says which records there are
+        others += [path for path in own if path.suffix == ".hea" and not (path.is_file() or path.is_dir())]
     return [str(path) for path in (*records, *others)]
 
 
 def _may_be_recording(path: Path, endings: frozenset[str], parts: set[Path]) -> bool:
     """Whether a file of a folder is taken to be a recording: not one of results, or a part of a WFDB record."""
-    if path.suffix.lower() not in endings or path in parts or path.name.startswith(".") or not path.is_file():
+    if path.suffix.lower() not in endings or path in parts or path.name.startswith(".") or path.is_dir():
         return False
     return not (path.parent / MANIFEST_NAME).exists() and not path.with_suffix(".hea").exists()
 
@@ -145,7 +153,7 @@ def _source_path(source: str) -> Path:
 def _recording_parts(path: Path) -> Iterator[Path]:
     """Yield the files of a recording: of a WFDB header, also those of its signals and segments."""
     yield path
-    if path.suffix != ".hea":
+    if path.suffix != ".hea" or not path.is_file():  # reading a pipe might never end
         return
     try:
         header = read_header_text(path.with_suffix(""))

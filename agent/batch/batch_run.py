@@ -170,7 +170,9 @@ def _group_files(files: Sequence[BatchFile], most: int) -> list[list[BatchFile]]
 def _analyse_all(
     files: Sequence[BatchFile], config: Config, options: BatchOptions, on_progress: OnProgress
 ) -> list[FileOutcome]:
-    """Analyse files in this process, in several or in a cluster."""
+    """Analyse files in this process, in several or in a cluster; those of which none is there need no cluster."""
+    if not any(file.stamps for file in files):
+        options = replace(options, place=WorkPlace(1))
     place = options.place
     total = float(sum(file.bytes for file in files))
     outcomes: list[FileOutcome] = []

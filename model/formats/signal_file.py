@@ -85,6 +85,8 @@ def _find_other_file(name: str) -> Path | None:
             if path.with_name(path.name + ".hea").is_file():
                 return None
         if not path.exists():
+            if path.is_symlink():
+                raise RecordError(f"{name} is a link that leads to no file")
             if path.suffix and path.suffix not in WFDB_ENDINGS:
                 raise RecordError(f"there is no file {name}")
             return None

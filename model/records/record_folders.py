@@ -25,8 +25,8 @@ def list_folder_records(folder: Path) -> list[Path]:
     """
     if (folder / LIST_NAME).is_file():
         return _listed_records(folder, folder.resolve(), DEEPEST_LIST)
-    headers = sorted(folder.glob("*.hea")) or sorted(folder.rglob("*.hea"))
-    paths = [path.with_suffix("") for path in headers if path.is_file()]
+    headers = sorted(filter(Path.is_file, folder.glob("*.hea"))) or sorted(filter(Path.is_file, folder.rglob("*.hea")))
+    paths = [path.with_suffix("") for path in headers]
     segments = {path.parent / name for path in paths for name in _segment_names(path)}
     return [path for path in paths if path not in segments]
 
