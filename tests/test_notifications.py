@@ -218,7 +218,7 @@ def test_a_fault_of_ours_is_said(hook: WebHook, open_sink: Open, monkeypatch: py
     sink = open_sink(hook.url)
     sink.push([], [alarm()], NOW)
     (trouble,) = wait_for_news(sink)
-    assert event_text(trouble).endswith("internal error (ZeroDivisionError); nothing more is sent")
+    assert event_text(trouble).endswith("internal error (ZeroDivisionError); nothing more is sent)")
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,7 @@ class SendingThread:
         try:
             self._work()
         except Exception as error:  # a fault of ours must not end the thread without a word
-            reason = f"internal error ({type(error).__name__}); nothing more is sent"
-            self.announce(OutputTrouble(self.target, reason))
+            self.note_failure(f"internal error ({type(error).__name__}); nothing more is sent")
 
     def end_soon(self) -> None:
         """Let the thread end when all is sent, or CLOSE_S from now; return at once."""
