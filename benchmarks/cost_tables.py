@@ -62,6 +62,20 @@ def compiled_table(folder: Path) -> str:
     return build_table(("what", "Python", "C", "ratio"), rows) + source_line(figures)
 
 
+def describe_compiled(results: Results) -> str:
+    """Return the row of the summary."""
+    compiled, python = (
+        {name: f"{value:.0f}" for name, value in results[way].items()}
+        | {"start": f"{results[way]['first_beat_s']:.1f}"}
+        for way in ("compiled", "python")
+    )
+    return (
+        f"{compiled['classify_1_us']} µs for a single beat, {compiled['classify_64_us']} µs a beat of 64 "
+        f"(PyTorch {python['classify_1_us']}, {python['classify_64_us']}); a monitor has its first beat {compiled['start']} s "
+        f"after its start ({python['start']}), {compiled['memory_mb']} MB ({python['memory_mb']})"
+    )
+
+
 def report_table(folder: Path) -> str:
     """Return what the report of a long recording costs."""
     figures = read_figures("report", folder)

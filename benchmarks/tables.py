@@ -39,7 +39,7 @@ from benchmarks.accuracy_tables import (
     stranger_beats_table,
 )
 from benchmarks.beds import OSEA_S
-from benchmarks.cost_tables import archive_table, compiled_table, describe_archive, report_table
+from benchmarks.cost_tables import archive_table, compiled_table, describe_archive, describe_compiled, report_table
 from benchmarks.figures import FOLDER, ROOT, read_figures
 from benchmarks.table_format import build_table, source_line
 
@@ -296,6 +296,7 @@ SUMMARY: dict[str, tuple[tuple[str, Callable[[Any], str]], ...]] = {
     "ward": (("CPU of the analysis by beds and signal in a packet, one thread", _ward_row),),
     "beds": (("1,024 beds in real time, the monitor on one core, packets of 200 ms", _beds_row),),
     "dashboard": (("a frame of the ward view of 1,000 beds at 120x36", _dashboard_row),),
+    "compiled": (("live net in C on one CPU core, without PyTorch", describe_compiled),),
     "archive": (("an archive of 500 records of five minutes", describe_archive),),
     "report": (("report of 24 hours with 400 alarms, HTML and PDF", _report_row),),
     "network": (
