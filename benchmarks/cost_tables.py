@@ -65,14 +65,13 @@ def compiled_table(folder: Path) -> str:
 def describe_compiled(results: Results) -> str:
     """Return the row of the summary."""
     compiled, python = (
-        {name: f"{value:.0f}" for name, value in results[way].items()}
-        | {"start": f"{results[way]['first_beat_s']:.1f}"}
-        for way in ("compiled", "python")
+        {name: f"{value:.2g}" for name, value in results[way].items()} for way in ("compiled", "python")
     )
     return (
         f"{compiled['classify_1_us']} µs for a single beat, {compiled['classify_64_us']} µs a beat of 64 "
-        f"(PyTorch {python['classify_1_us']}, {python['classify_64_us']}); a monitor has its first beat {compiled['start']} s "
-        f"after its start ({python['start']}), {compiled['memory_mb']} MB ({python['memory_mb']})"
+        f"(PyTorch {float(python['classify_1_us']):.0f}, {python['classify_64_us']}); the first beat of a monitor "
+        f"{compiled['first_beat_s']} s after its start ({python['first_beat_s']}), {compiled['memory_mb']} MB "
+        f"({float(python['memory_mb']):.0f})"
     )
 
 
