@@ -15,6 +15,9 @@ NO_BROWSER = (
     if CHROMIUM and find_spec("playwright")
     else "there is no browser to test the page in (pip install playwright; Debian: apt install chromium)"
 )
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+"""Chromium drops all it is loading when the system gets or loses a network interface, as other tests make it do."""
+LOADS = 10
 DESKTOP, PHONE = (1600, 900), (390, 844)
 
 WAVES_MOVE = """card => { const canvas = card.querySelector('canvas');
@@ -69,6 +72,7 @@ class Viewer:
         self._context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **context)
         self.page: Page = self._context.new_page()
         self.url, self.troubles = url, list[str]()
+        self._network_changed = False
         self.page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
         self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("request", lambda request: self._note_request(request.url))
@@ -79,7 +83,16 @@ class Viewer:
         for key, value in {"ecg-token": token, "ecg-name": name}.items():
             if value:
                 self.page.add_init_script(f"sessionStorage.setItem({key!r}, {value!r})")
-        self.page.goto(f"{self.url}{view}")
+        for _ in range(LOADS):
+            self._network_changed = False
+            try:
+                self.page.goto(f"{self.url}{view}")
+            except Exception as error:
+                if NETWORK_CHANGED not in str(error):
+                    raise
+                continue
+            if not self._network_changed:
+                break
         return self
 
     def card(self, bed: str) -> Any:
@@ -90,7 +103,10 @@ class Viewer:
         self._context.close()
 
     def _note(self, kind: str, text: str) -> None:
+        self._network_changed |= NETWORK_CHANGED in text
         # A monitor that is gone is said on the page; the browser says so in its console, too
+        if NETWORK_CHANGED in text:
+            return
         if kind == "error" and "ERR_CONNECTION" not in text and "WebSocket connection to" not in text:
             self.troubles.append(f"{kind}: {text}")
 
