@@ -25,7 +25,7 @@ quick: setup
 
 setup: .venv/ready
 
-.venv/ready: pyproject.toml constraints.txt hatch_build.py $(wildcard model/compiled/*.c)
+.venv/ready: pyproject.toml constraints.txt hatch_build.py $(wildcard model/compiled/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ecg-agent needs Python 3.11 or later")'
 	@echo "setting up .venv; the first time this takes a few minutes"
 	@$(PYTHON) -m venv .venv

@@ -27,7 +27,7 @@ from model.compiled.sources import LIBRARY_VARIABLE
 ROUNDS = 3
 SECONDS = 0.4
 BATCHES = 1, 64
-HOUR_S, PIECE_S = 3600, 10
+HOUR_S, PIECE_S = 3600, 60
 ENDPOINT = "tcp://127.0.0.1:5991"
 AGENT = [sys.executable, "-m", "agent"]
 MONITOR_S = 4

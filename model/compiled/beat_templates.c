@@ -9,6 +9,8 @@ contraction to fused multiply-add. `model/beats/templates.py` and `model/beats/r
 #include <stdint.h>
 #include <string.h>
 
+#include "processors.h"
+
 #define WAVE_BEFORE 48
 #define WAVE 128
 #define QRS_BEFORE 14
@@ -98,23 +100,24 @@ static inline float to_unit_vector(const float *x, int n, float *unit, int centr
     return length;
 }
 
-/* Sort x (n): insertion, which is quick for so few. */
-static void sort(float *x, int n)
+/* Write x (n) in order. Each value's place is counted: no branches, and many comparisons at once. */
+static inline void sort(const float *x, int n, float *ordered)
 {
-    for (int i = 1; i < n; i++) {
+    for (int i = 0; i < n; i++) {
         const float value = x[i];
-        int at = i;
-        for (; at > 0 && x[at - 1] > value; at--)
-            x[at] = x[at - 1];
-        x[at] = value;
+        int place = 0;
+        for (int j = 0; j < i; j++)
+            place += x[j] <= value;
+        for (int j = i + 1; j < n; j++)
+            place += x[j] < value;
+        ordered[place] = value;
     }
 }
 
 static float median_of(const float *x)
 {
     float ordered[WAVE];
-    memcpy(ordered, x, sizeof ordered);
-    sort(ordered, WAVE);
+    sort(x, WAVE, ordered);
     return (ordered[WAVE / 2 - 1] + ordered[WAVE / 2]) * 0.5f;
 }
 
@@ -200,12 +203,12 @@ static float roughness_of(const templates *of, const float *wave, float scale)
 /* Write the quantiles of the known ones among x (n), `otherwise` if none is known; return how many are. */
 static int quantiles_of(const float *x, int n, const double *shares, int count, float otherwise, float *quantiles)
 {
-    float ordered[KEPT];
+    float values[KEPT], ordered[KEPT];
     int known = 0;
     for (int i = 0; i < n; i++)
         if (!isnan(x[i]))
-            ordered[known++] = x[i];
-    sort(ordered, known);
+            values[known++] = x[i];
+    sort(values, known, ordered);
     for (int i = 0; i < count; i++) {
         const int rank = (int)(known * shares[i]);
         quantiles[i] = known ? ordered[rank < known - 1 ? rank : known - 1] : otherwise;
@@ -392,6 +395,7 @@ static void describe_beat(const templates *of, const beat *one, float *input, in
 }
 
 /* Describe n beats one after the other, of any rows; `BeatTemplates.describe` says what the arrays are. */
+FOR_EACH_PROCESSOR
 void describe_beats(const templates *of, int n, const intptr_t *rows, const float *waves, const float *following,
                     const float *rr, const float *next, const uint8_t *no_next, const float *score, float *inputs,
                     intptr_t *cluster, uint8_t *new, float *noise)

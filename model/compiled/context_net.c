@@ -9,6 +9,8 @@ processor's registers are; where it has no fused multiply-add the last digits di
 #include <math.h>
 #include <string.h>
 
+#include "processors.h"
+
 #define LANES 8
 #define PAD 2
 #define KERNEL 5
@@ -17,12 +19,6 @@ processor's registers are; where it has no fused multiply-add the last digits di
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
-/* Functions that get a clone for each kind of processor; all that they call must be inlined into them. */
-#if defined(__x86_64__) && defined(__ELF__) && defined(__GNUC__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), flatten))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Add to `samples` x `vectors` sums of a convolution of `kernel` taps and `step` samples from tap to tap row. */

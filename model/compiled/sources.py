@@ -10,10 +10,12 @@ LIBRARY = FOLDER / "compiled_parts.so"
 CONTRACTED = {"beat_templates.c": "off", "context_net.c": "fast", "source_digest.c": "off"}
 """The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 
+HEADERS = ("processors.h",)
+
 
 def digest_sources() -> str:
     """Return the SHA-256 (hex) of the sources: a library of other sources is not loaded."""
     digest = hashlib.sha256()
-    for name in CONTRACTED:
+    for name in (*CONTRACTED, *HEADERS):
         digest.update((FOLDER / name).read_bytes())
     return digest.hexdigest()
