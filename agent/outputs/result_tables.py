@@ -97,15 +97,19 @@ class CsvTable:
     """
 
     def __init__(self, file: BinaryIO, columns: Sequence[TableColumn]) -> None:
-        self._file, self._columns = file, columns
+        self._file, self._width = file, len(columns)
+        self._times = [place for place, column in enumerate(columns) if column.is_time]
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, lineterminator="\n")
         self._writer.writerow([column.name for column in columns])
 
     def add_row(self, row: TableRow) -> None:
         """Write a row, by and by."""
-        cells = zip(row, self._columns, strict=True)
-        self._writer.writerow([format_cell_time(value) if column.is_time else value for value, column in cells])
+        cells = list(row)
+        assert len(cells) == self._width
+        for place in self._times:
+            cells[place] = format_cell_time(cells[place])
+        self._writer.writerow(cells)
         if self._text.tell() > LARGEST_BUFFER:
             self._write_text()
 
