@@ -47,7 +47,11 @@ GROUPS = {
 """Stages as they are drawn, in the order of the signal."""
 
 
-def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) -> dict[str, Any]:
+LEAD_OPTIONS: dict[int, tuple[str, ...]] = {1: ("--lead", "MLII,V2"), 2: ()}
+"""Every record has one of the leads II and V2, two of 48 have both."""
+
+
+def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None, leads: int) -> dict[str, Any]:
     """Run simulator and monitor once with a number of beds, and return the figures."""
     arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
     with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:
@@ -56,7 +60,7 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) 
         if tick_ms is not None:
             os.environ["ECG_AGENT_MONITOR_TICK_MS"] = str(tick_ms)
         _pin(source.process, 1)
-        options = ("--endpoint", source.endpoint, "--json", "--seconds", str(seconds))
+        options = ("--endpoint", source.endpoint, "--json", "--seconds", str(seconds), *LEAD_OPTIONS[leads])
         monitor = start(*options, out=subprocess.PIPE, module=("benchmarks.stages",))
         _pin(psutil.Process(monitor.pid), 0)
         assert monitor.stdout is not None
@@ -75,6 +79,7 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None) 
     return {
         "beds": beds,
         "packet_ms": packet_ms,
+        "leads": leads,
         "analysed_s": analysed_s,
         "share_analysed": analysed_s / (beds * seconds),
         "stages_s": {group: sum(spent.get(name, 0.0) for name in names) / hours for group, names in GROUPS.items()},
@@ -137,13 +142,14 @@ def main() -> None:
     parser.add_argument("--beds", default="1,64,256,1024,2048,4096", help="numbers, with commas between them")
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each monitor runs")
     parser.add_argument("--packet-ms", type=float, default=200.0, help="signal in a packet")
+    parser.add_argument("--leads", type=int, choices=LEAD_OPTIONS, default=1, help="analysed leads of each bed")
     parser.add_argument("--tick-ms", type=float, help="how often the monitor polls; by default as configured")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/beds.json"), help="file of the figures")
     parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
     options = parser.parse_args()
     results = []
     for beds in map(int, options.beds.split(",")):
-        run = measure(beds, options.seconds, options.packet_ms, options.tick_ms)
+        run = measure(beds, options.seconds, options.packet_ms, options.tick_ms, options.leads)
         results.append(run)
         print(
             f"{beds:5} beds, {options.packet_ms:g} ms: "

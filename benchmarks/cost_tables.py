@@ -22,7 +22,7 @@ def archive_table(folder: Path) -> str:
     """Return how fast an archive is analysed in each way."""
     figures = read_figures("archive", folder)
     results = figures["results"]
-    kills = f"{results['kills']} processes killed on the way"
+    kills = f"{_killed(results)} killed on the way"
     ways = {
         "one": "`--jobs 1`",
         "two": "`--jobs 2`",
@@ -47,8 +47,12 @@ def describe_archive(results: Results) -> str:
     times, killed = (results["one_wall_s"] / results[f"{name}_wall_s"] for name in ("two", "killed"))
     return (
         f"{results['cpu_s_per_hour']:.1f} CPU s an hour of two leads; {times:.2f} times as fast with two processes, "
-        f"{killed:.2f} times on a cluster of which {results['kills']} are killed, the same bytes"
+        f"{killed:.2f} times on a cluster with {_killed(results)} killed, the same bytes"
     )
+
+
+def _killed(results: Results) -> str:
+    return f"{results['kills']} {'process' if results['kills'] == 1 else 'processes'}"
 
 
 def compiled_table(folder: Path) -> str:
@@ -56,7 +60,7 @@ def compiled_table(folder: Path) -> str:
     figures = read_figures("compiled", folder)
     compiled, python = figures["results"]["compiled"], figures["results"]["python"]
     rows = [
-        (what, f"{python[name]:.3g} {unit}", f"{compiled[name]:.3g} {unit}", f"{python[name] / compiled[name]:.1f}")
+        (what, *(f"{_round(of[name])} {unit}" for of in (python, compiled)), f"{python[name] / compiled[name]:.1f}")
         for name, (what, unit) in COMPILED_ROWS.items()
     ]
     return build_table(("what", "Python", "C", "ratio"), rows) + source_line(figures)
@@ -64,15 +68,17 @@ def compiled_table(folder: Path) -> str:
 
 def describe_compiled(results: Results) -> str:
     """Return the row of the summary."""
-    compiled, python = (
-        {name: f"{value:.2g}" for name, value in results[way].items()} for way in ("compiled", "python")
-    )
+    compiled, python = ({name: _round(value) for name, value in results[way].items()} for way in ("compiled", "python"))
     return (
         f"{compiled['classify_1_us']} µs for a single beat, {compiled['classify_64_us']} µs a beat of 64 "
-        f"(PyTorch {float(python['classify_1_us']):.0f}, {python['classify_64_us']}); the first beat of a monitor "
+        f"(PyTorch {python['classify_1_us']}, {python['classify_64_us']}); the first beat of a monitor "
         f"{compiled['first_beat_s']} s after its start ({python['first_beat_s']}), {compiled['memory_mb']} MB "
-        f"({float(python['memory_mb']):.0f})"
+        f"({python['memory_mb']})"
     )
+
+
+def _round(value: float) -> str:
+    return f"{value:.0f}" if value >= 20 else f"{value:.2g}"
 
 
 def report_table(folder: Path) -> str:
