@@ -5,15 +5,18 @@ Faults meet one host, so that an old replica of each bed goes on: then nothing a
 
 import importlib.util
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from support.network_lock import network_lock
 
 from agent.store.store_address import open_store_database
 from benchmarks.fleet_ward import LONG_S, FleetWard, fleet_hosts, fleet_ward, read_contents
+from benchmarks.host_network import HostNetwork
 from benchmarks.ray_hosts import RayHosts
 
 pytestmark = [
@@ -26,8 +29,21 @@ BEDS = 4
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[RayHosts]:
     """Two hosts; the first has Ray's head."""
-    with fleet_hosts("north", "south") as cluster:
-        yield cluster
+    add, close = HostNetwork.add, HostNetwork.close
+
+    def add_alone(network: HostNetwork, name: str) -> None:
+        with network_lock(shared=False):
+            add(network, name)
+
+    def close_alone(network: HostNetwork) -> None:
+        with network_lock(shared=False):
+            close(network)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HostNetwork, "add", add_alone)
+        patch.setattr(HostNetwork, "close", close_alone)
+        with fleet_hosts("north", "south") as cluster:
+            yield cluster
 
 
 def tellers(ward: FleetWard) -> set[str]:
@@ -75,7 +91,6 @@ def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None
     """A monitor, an actor, and the host; another host joins and is drained: the store is that of plain monitors."""
     with fleet_ward(tmp_path, hosts, BEDS, 10) as ward:
         ward.begin()
-        old = {one.name for host in ("north", "south") for one in ward.replicas(host)}
         second = ward.start_fleet("second")
         os.kill(ward.replicas("south")[0].pid, signal.SIGKILL)
         ward.wait_for_line(r"restarted on south: it was killed \(Killed\)")
@@ -98,6 +113,6 @@ def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None
         assert ward.listeners(ward.store) == [2] * BEDS
         assert ward.drain("north") == 6
         ward.finish()
-        if young := tellers(ward) - old:
+        if young := [name for name in tellers(ward) if not re.fullmatch(r"ward/\d+\.[12]", name)]:
             pytest.skip(f"the machine is too slow: the old monitors were silent for 2 s, and {min(young)} spoke")
         check_equal(ward)

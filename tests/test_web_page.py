@@ -23,6 +23,7 @@ from support.browser import (
     Viewer,
     open_browser,
 )
+from support.network_lock import network_lock
 from support.staged_ward import StagedWard
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)]
@@ -82,7 +83,8 @@ def look(browser: Any) -> Iterator[Open]:
         viewers.append(Viewer(browser, staged.url, size, **context).open(view, **who))
         return viewers[-1]
 
-    yield open_page
+    with network_lock(shared=True):
+        yield open_page
     troubles = [trouble for viewer in viewers for trouble in viewer.troubles]
     for viewer in viewers:
         viewer.close()
