@@ -113,6 +113,10 @@ def test_everything_on_a_host_is_killed(hosts: RayHosts, tmp_path: Path) -> None
         assert ward.listeners(ward.store) == [2] * BEDS
         assert ward.drain("north") == 6
         ward.finish()
-        if young := [name for name in tellers(ward) if not re.fullmatch(r"ward/\d+\.[12]", name)]:
+        young = [name for name in tellers(ward) if not re.fullmatch(r"ward/\d+\.[12]", name)]
+        try:
+            check_equal(ward)
+        except AssertionError:
+            if not young:
+                raise
             pytest.skip(f"the machine is too slow: the old monitors were silent for 2 s, and {min(young)} spoke")
-        check_equal(ward)
