@@ -92,6 +92,8 @@ class FleetWard:
             told = ("--publish", self.plain, "--replica", f"plain-{number}")
             self._start(f"plain-{number}", "monitor", "--endpoint", device.endpoint, "--json", *told)
         self.wait_until_all_listen()
+        for host in self.hosts.names if replicas > 1 else ():  # the command may say so a moment later
+            self.wait_for_line(rf"replica \S+ is up.* on {host}")
         wait_for(lambda: self.listeners(self.plain) == [1] * self.beds, "plain monitors listen to all beds")
 
     def start_store(self) -> "subprocess.Popen[bytes]":
