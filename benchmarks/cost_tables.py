@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import read_figures
-from benchmarks.table_format import build_table, source_line
+from benchmarks.table_format import build_table, format_memory, source_line
 
 Results = dict[str, Any]
 COMPILED_ROWS = {
@@ -89,7 +89,7 @@ def report_table(folder: Path) -> str:
     row = (
         f"{results['hours']:g} hours, {results['alarms']:,} alarms",
         f"{results['report_cpu_s']:.1f} s",
-        f"{results['report_mb']:.0f} MB",
+        format_memory(results["report_mb"]),
         f"{results['of_wfdb_read']:.1f}",
     )
     return build_table(heads, [row]) + source_line(figures)

@@ -16,6 +16,11 @@ def _cell(text: str) -> str:
     return text if set(text) == {"-"} else f" {text} " if text else " "
 
 
+def format_memory(megabytes: float) -> str:
+    """Return megabytes with their unit, a thousand and more as gigabytes."""
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
 def source_line(figures: Results) -> str:
     """Return the line below a table that says when, with which version and where it was measured."""
     about = figures["about"]

@@ -41,7 +41,7 @@ from benchmarks.accuracy_tables import (
 from benchmarks.beds import OSEA_S
 from benchmarks.cost_tables import archive_table, compiled_table, describe_archive, describe_compiled, report_table
 from benchmarks.figures import FOLDER, ROOT, read_figures
-from benchmarks.table_format import build_table, source_line
+from benchmarks.table_format import build_table, format_memory, source_line
 
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 STAGES = {
@@ -73,7 +73,7 @@ def beds_table(folder: Path) -> str:
             f"{run['core_percent']:.0f} %",
             f"{run['gaps']:,.0f}",
             _latency(run),
-            _memory(run["most_mb"]),
+            format_memory(run["most_mb"]),
         )
         for run in figures["results"]["runs"]
     ]
@@ -208,8 +208,8 @@ def _beds_row(results: Results) -> str:
     whole = max(run["beds"] for run in results["runs"] if not run["gaps"])
     return (
         f"{run['gaps']:.0f} gaps, added latency p50 {run['added_p50_ms']:.0f} ms, p99 {run['added_p99_ms']:.0f} ms, "
-        f"{run['core_percent']:.0f} % of the core, {_memory(run['most_mb'])}, {run['all_s']:.1f} CPU s a bed-hour; "
-        f"no gaps up to {whole:,} beds"
+        f"{run['core_percent']:.0f} % of the core, {format_memory(run['most_mb'])}, "
+        f"{run['all_s']:.1f} CPU s a bed-hour; no gaps up to {whole:,} beds"
     )
 
 
@@ -223,7 +223,7 @@ def _dashboard_row(results: Results) -> str:
 
 
 def _report_row(results: Results) -> str:
-    return f"{results['report_cpu_s']:.1f} s of CPU, {_memory(results['report_mb'])}"
+    return f"{results['report_cpu_s']:.1f} s of CPU, {format_memory(results['report_mb'])}"
 
 
 def _inference_row(results: Results) -> str:
@@ -362,10 +362,6 @@ def _three_digits(value: float) -> str:
 def _latency(run: Results) -> str:
     p50, p99 = run["added_p50_ms"], run["added_p99_ms"]
     return "behind" if p50 is None else f"{p50:.0f} / {p99:.0f} ms"
-
-
-def _memory(megabytes: float) -> str:
-    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
 
 
 def _total(figures: Results, ending: str) -> int:

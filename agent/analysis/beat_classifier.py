@@ -4,7 +4,6 @@ PyTorch takes seconds to import and 150 MB, so it is imported only where it is u
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from model.compiled.library import load_library
 from model.device import CPU, runs_on_cpu
 from model.nets.checkpoint_card import ModelCard, find_checkpoint, is_shipped, read_weights
 from model.nets.compiled_net import CompiledContextNet
-
-if TYPE_CHECKING:
-    pass
 
 WARM_BATCHES = 1, 2, 64
 """The first calls prepare kernels and memory."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Let several monitors of the same beds share a store.", no_args_is_help=True)
 MOST_ALARMS_SHOWN = 3
 """Alarms of a bed in a line of the table."""
-MOST_ACKNOWLEDGED = 1000
-"""Alarms in one deed."""
 
 
 @app.command("store")
@@ -101,7 +99,7 @@ def acknowledge_alarms(
     settings = _security_settings(config, key, server_key, insecure)
     from agent.store.fleet_store import new_deed_id
     from agent.store.store_address import ask_store, open_store_client
-    from agent.store.store_messages import AskStatus, Deed, Do, DoReply, StatusReply
+    from agent.store.store_messages import MOST_ACKNOWLEDGED, AskStatus, Deed, Do, DoReply, StatusReply
 
     client = open_store_client(store, settings.security, make=False)
     try:

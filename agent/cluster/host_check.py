@@ -73,8 +73,6 @@ def _missing_weights(needs: HostNeeds) -> tuple[str, int]:
     except Exception as error:  # of the other version there, too
         return f"{error}", 7
     if (load_library() is not None) != needs.is_compiled:
-        others = (
-            "has no parts in C, as this host does" if needs.is_compiled else "has parts in C, which this host lacks"
-        )
-        return f"it {others}: build ecg-agent with a C compiler on all hosts", 3
+        which = "has no parts in C, but this host" if needs.is_compiled else "has parts in C, but not this host"
+        return f"it {which}: build ecg-agent with a C compiler on all hosts", 3
     return ("", 0) if digest == needs.weights_sha256 else (f"its weights {needs.weights} are not those here", 7)

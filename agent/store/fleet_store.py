@@ -16,6 +16,7 @@ import msgspec
 from agent.monitor.catching_up import SAME_BEAT_S
 from agent.store.store_database import StoreDatabase
 from agent.store.store_messages import (
+    MOST_ACKNOWLEDGED,
     NOTHING_TOLD,
     Ask,
     AskReplicas,
@@ -235,7 +236,7 @@ class FleetStore:
                 shown = "WHERE a.bed = ? AND a.acknowledged_s IS NULL"
                 alarms = read_alarms(self._database, shown, (deed.bed,))
                 named = [(alarm.run, alarm.condition, alarm.onset) for alarm in alarms]
-                deed = msgspec.structs.replace(deed, alarms=named[-1000:])
+                deed = msgspec.structs.replace(deed, alarms=named[-MOST_ACKNOWLEDGED:])
             return DoReply(self._keep_deed(deed))
 
     def _prepare_once(self) -> None:

@@ -18,6 +18,8 @@ MOST_ROWS = 20_000
 """Rows of a kind in one message."""
 MOST_IN_FULL = 32
 """Beds of which more is asked at once."""
+MOST_ACKNOWLEDGED = 1000
+"""Alarms in one deed."""
 LARGEST_TELL_BYTES = 2**24
 NOTHING_TOLD = -1
 """The told sample of a run of which no beat has been told."""
@@ -112,7 +114,7 @@ class Deed(Struct, frozen=True):
     by: Annotated[str, Meta(max_length=64)]
     at_s: float
     replica: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
-    alarms: Annotated[list[tuple[WireText, AlarmCondition, Sample]], Meta(max_length=1000)] = []
+    alarms: Annotated[list[tuple[WireText, AlarmCondition, Sample]], Meta(max_length=MOST_ACKNOWLEDGED)] = []
     data: Words = ""
     number: Count = 0
 
