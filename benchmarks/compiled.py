@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.figures import write_figures
+from benchmarks.processes import sample, simulator, start
 from model.compiled.library import load_library
 from model.compiled.sources import LIBRARY_VARIABLE
 
@@ -28,8 +30,8 @@ ROUNDS = 3
 SECONDS = 0.4
 BATCHES = 1, 64
 HOUR_S, PIECE_S = 3600, 60
-ENDPOINT = "tcp://127.0.0.1:5991"
-AGENT = [sys.executable, "-m", "agent"]
+BEFORE_S = 15
+"""Signal before the first monitor: then there are beats to fetch."""
 MONITOR_S = 4
 """How long a monitor runs whose memory is measured."""
 
@@ -78,20 +80,18 @@ def measure_parts() -> dict[str, float]:
     return figures
 
 
-def measure_start() -> dict[str, float]:
+def measure_start(endpoint: str) -> dict[str, float]:
     """Return the seconds from the start of a monitor to its first beat, and the megabytes that it takes then."""
-    command = [*AGENT, "monitor", "--endpoint", ENDPOINT, "--json", "--device", "cpu", "--bed", "100"]
     began_s = time.perf_counter()
-    monitor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    monitor = start("--endpoint", endpoint, "--json", "--device", "cpu", "--bed", "100", out=subprocess.PIPE)
     assert monitor.stdout is not None
-    next(line for line in monitor.stdout if '"beat"' in line)
+    next(line for line in monitor.stdout if b'"beat"' in line)
     first_s = time.perf_counter() - began_s
     time.sleep(MONITOR_S)
-    status = Path(f"/proc/{monitor.pid}/status").read_text()
+    rss_mb = sample(psutil.Process(monitor.pid)).rss_mb
     monitor.kill()
     monitor.wait()
-    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return {"first_beat_s": first_s, "memory_mb": int(resident.split()[1]) / 1024}
+    return {"first_beat_s": first_s, "memory_mb": rss_mb}
 
 
 def find_beats() -> dict[str, list[tuple[int, str]]]:
@@ -106,10 +106,10 @@ def find_beats() -> dict[str, list[tuple[int, str]]]:
     return {name: [(beat.sample, beat.label) for beat in output.beats] for name, output in outputs.items()}
 
 
-def run_other_way(way: str, option: str) -> Any:
-    """Return what this command prints with an option in a process with the parts in C, or without them."""
+def run_other_way(way: str, *options: str) -> Any:
+    """Return what this command prints with these options in a process with the parts in C, or without them."""
     environment = os.environ | {LIBRARY_VARIABLE: "1" if way == "compiled" else "0"}
-    command = [sys.executable, "-m", "benchmarks.compiled", option]
+    command = [sys.executable, "-m", "benchmarks.compiled", *options]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -125,19 +125,13 @@ def compare_beats() -> str:
 
 def measure_both() -> dict[str, Any]:
     """Return the medians with the parts and without them."""
-    device = subprocess.Popen(
-        [*AGENT, "simulate", "record", "100", "--endpoint", ENDPOINT, "--loop"], stderr=subprocess.DEVNULL
-    )
-    try:
-        time.sleep(15)  # then there are beats to fetch
-        runs: dict[str, list[dict[str, float]]] = {"compiled": [], "python": []}
+    runs: dict[str, list[dict[str, float]]] = {"compiled": [], "python": []}
+    with simulator("record", "100", "--loop") as source:
+        time.sleep(BEFORE_S)
         for _ in range(ROUNDS):
             for way, of_way in runs.items():
-                of_way.append(run_other_way(way, "--one"))
+                of_way.append(run_other_way(way, "--one", source.endpoint))
                 print(f"{way:8} " + ", ".join(f"{name} {value:.3g}" for name, value in of_way[-1].items()), flush=True)
-    finally:
-        device.kill()
-        device.wait()
     return {
         way: {name: statistics.median(run[name] for run in of_way) for name in of_way[0]}
         for way, of_way in runs.items()
@@ -148,7 +142,7 @@ def main() -> None:
     """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", action="store_true", help="measure as this process is, and print JSON")
+    parser.add_argument("--one", metavar="ENDPOINT", help="measure this process, and a monitor of a device; print JSON")
     parser.add_argument("--beats", action="store_true", help="print the beats of all records")
     parser.add_argument("--records", action="store_true", help="compare the beats of all records")
     options = parser.parse_args()
@@ -156,7 +150,7 @@ def main() -> None:
         print(json.dumps(find_beats()))
         return
     if options.one:
-        print(json.dumps(measure_parts() | measure_start()))
+        print(json.dumps(measure_parts() | measure_start(options.one)))
         return
     if load_library() is None:
         raise SystemExit("the parts in C were not built: no C compiler (cc)?")
