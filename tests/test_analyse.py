@@ -56,9 +56,13 @@ def environment() -> dict[str, str]:
 def write_record(
     folder: Path, name: str, seconds: float = 40, source: str = "208", date: str = DATE, leads: str = "II,V1"
 ) -> Path:
-    """Write the start of an embedded record as a WFDB record of its own; return its header."""
+    """Write the start of an embedded record, again and again where it is shorter, as a WFDB record of its own.
+
+    Return its header.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     x = read_record_samples(open_record(source), 0, round(360 * seconds))
+    x = np.resize(x, (round(360 * seconds), x.shape[1]))
     np.rint(200 * x).astype("<i2").tofile(folder / f"{name}.dat")
     lines = [f"{name} 2 360 {len(x)} {date}", *(f"{name}.dat 16 200 16 0 0 0 0 {lead}" for lead in leads.split(","))]
     path = folder / f"{name}.hea"

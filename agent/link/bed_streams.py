@@ -35,6 +35,11 @@ class BedStreams:
         """Whether every run has ended and nothing of it is missing."""
         return bool(self.buffers) and not self.incomplete and all(buffer.ended for buffer in self.buffers.values())
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether samples are missing, or a run waits to take the place of another."""
+        return bool(self.incomplete or self._takeover.newcomers)
+
     def resume(self, bed: str, position: ResumePosition, now_s: float) -> None:
         """Continue a bed where it was left."""
         at = position.next

@@ -48,8 +48,8 @@ STALE_PACKETS_S = 2.5
 """A bed is reported that for this time sends only what was taken or declared lost before."""
 IDLE_S, IDLE_PACKETS = 0.5, 2
 """Without a packet for this time, and for so many packets' time, no run is about to follow, as it does in a loop."""
-BED_CHECK_S = 0.1
-"""How often the connection and silent beds are checked."""
+BED_CHECK_S, CALM_CHECK_S = 0.1, 0.25
+"""How often the connection and silent beds are checked; the longer one while packets come and nothing is missing."""
 RECENT_S = 10.0
 """A bed that has sent within this time is not kept waiting for others."""
 ATTENTION_S = 1.0
@@ -205,7 +205,7 @@ class LinkReceiver:
         self._scheduler.take_replies(now_s, out)
         self._read_packets(now_s, out)
         self._scheduler.close_holes(now_s, out)
-        if now_s - self._checked_s >= BED_CHECK_S or self._inflow.has_reports:
+        if now_s - self._checked_s >= self.patience_s or self._inflow.has_reports:
             self._checked_s = now_s
             self._check_beds(now_s, out)
         self._client.say_hello(now_s, self._streams.complete)
@@ -229,6 +229,12 @@ class LinkReceiver:
     def rejected(self) -> int:
         """Packets that were not taken."""
         return self._streams.rejected
+
+    @property
+    def patience_s(self) -> float:
+        """How long `receive` need not be called while nothing comes."""
+        is_calm = self._last_s is not None and self._connection.connected and not self._streams.unsettled
+        return CALM_CHECK_S if is_calm else BED_CHECK_S
 
     @property
     def behind(self) -> bool:

@@ -36,11 +36,11 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
     from agent.analysis.beat_classifier import BeatClassifier
     from agent.recording.recorder import Recorder
 
-LONGEST_WAIT_S = 0.1
-"""Longest sleep of the loop, so that a wish to stop, and a silent link, are soon seen."""
-LONGEST_PAUSE_S = 0.03
-"""A step that took long is followed by a pause as long, up to this: with many beds more packets of each are taken
-together, which is what makes them cheap."""
+LONGEST_WAIT_S = 0.25
+"""Longest sleep of the loop, so that a wish to stop is soon seen."""
+PAUSE_OF_STEP, LONGEST_PAUSE_S = 8, 0.08
+"""A step is followed by a pause so many times as long, up to this: with many beds more packets are taken together,
+which is what makes them cheap."""
 GC_THRESHOLDS = (50_000, 20, 1000)
 """Next to nothing here refers to itself, and to look through a thousand beds for it takes a fifth of a second."""
 GONE_S = 60.0
@@ -126,18 +126,20 @@ class MonitorSession:
         due_s = 0.0
         viewer.push([], self._resume(), self.clock())
         while not stop():
-            patience_s = 0.0 if self.pipeline.waiting else min(LONGEST_WAIT_S, viewer.patience_s(self.clock()))
+            patience_s = min(self.link.patience_s, viewer.patience_s(self.clock()))
+            if self.pipeline.waiting:
+                patience_s = 0.0
             self.link.wait(patience_s, viewer.keyboard)
             now_s = self.clock()
             time.sleep(max(0.0, due_s - now_s))
             began_s = self.clock()
             packets = self.link.packets
             self.step(self.link.receive(now_s), now_s, viewer)
+            pause_s = min(LONGEST_PAUSE_S, PAUSE_OF_STEP * (self.clock() - began_s))
             if not viewer.refresh(now_s) or self._is_over(until, now_s):
                 break
             taken = self.link.packets - packets
             if 0 < taken < MOST_PACKETS_READ and not self.link.behind:  # what waits is taken without a pause
-                pause_s = min(LONGEST_PAUSE_S, self.clock() - began_s)
                 due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
         gone = until.ended and self._is_gone(now_s)
