@@ -32,6 +32,7 @@ class SilentLink:
     """A link over which nothing comes."""
 
     packets = rejected = 0
+    patience_s = 0.1
 
     def view(self, _now_s: float) -> LinkView:
         return LinkView("tcp://x", "connected", 0, 0)

@@ -80,6 +80,9 @@ class LinkReceiver:
         self._checked_s = 0.0
         self._emptied_s: float | None = None
         self._slept = True
+        self._poller = zmq.Poller()
+        for socket in (self.socket, self._client.socket):
+            self._poller.register(socket, zmq.POLLIN)
 
     def _connect(self, config: Config) -> None:
         link, security = config.link, config.security
@@ -171,15 +174,11 @@ class LinkReceiver:
 
     def wait(self, seconds: float, keyboard: int | None = None) -> None:
         """Sleep until a packet, a reply or a key is there, or the time is over."""
-        self._slept = not self.socket.poll(0)
-        if not self._slept:
-            return
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
-        poller.register(self._client.socket, zmq.POLLIN)
-        if keyboard is not None:
-            poller.register(keyboard, zmq.POLLIN)
-        poller.poll(max(0, round(seconds * 1000)))
+        self._slept = not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
+        if self._slept:
+            if keyboard is not None and keyboard not in self._poller:
+                self._poller.register(keyboard, zmq.POLLIN)
+            self._poller.poll(max(0, round(seconds * 1000)))
 
     def receive(self, now_s: float) -> list[LinkMessage]:
         """Return all that has come and is in order. Waits 2 ms at most, for what the system has received already.

@@ -38,9 +38,9 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
 
 LONGEST_WAIT_S = 0.25
 """Longest sleep of the loop, so that a wish to stop is soon seen."""
-PAUSE_OF_STEP, LONGEST_PAUSE_S = 8, 0.08
-"""A step is followed by a pause so many times as long, up to this: with many beds more packets are taken together,
-which is what makes them cheap."""
+PAUSE_OF_STEP, CALM_PERIOD_S, LONGEST_PAUSE_S = 16, 0.1, 0.03
+"""A step is followed by a pause so many times as long, for both to take a tenth of a second at most: with many beds
+more packets are taken together, which makes them cheap. One that takes longer has a pause as long, up to the last."""
 GC_THRESHOLDS = (50_000, 20, 1000)
 """Next to nothing here refers to itself, and to look through a thousand beds for it takes a fifth of a second."""
 GONE_S = 60.0
@@ -135,11 +135,12 @@ class MonitorSession:
             began_s = self.clock()
             packets = self.link.packets
             self.step(self.link.receive(now_s), now_s, viewer)
-            pause_s = min(LONGEST_PAUSE_S, PAUSE_OF_STEP * (self.clock() - began_s))
+            step_s = self.clock() - began_s
             if not viewer.refresh(now_s) or self._is_over(until, now_s):
                 break
-            taken = self.link.packets - packets
-            if 0 < taken < MOST_PACKETS_READ and not self.link.behind:  # what waits is taken without a pause
+            taken, waits = self.link.packets - packets, self.link.behind or self.pipeline.waiting
+            if 0 < taken < MOST_PACKETS_READ and not waits:  # what waits is taken without a pause
+                pause_s = max(min(step_s, LONGEST_PAUSE_S), min(PAUSE_OF_STEP * step_s, CALM_PERIOD_S - step_s))
                 due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
         gone = until.ended and self._is_gone(now_s)
