@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from agent.analysis.qrs_evidence import QrsCandidate, QrsEvidence, count_follower, score_terms
-from agent.analysis.qrs_filter import MAXIMUM_REACH, QrsCandidateFinder, QrsCandidates
+from agent.analysis.qrs_filter import QrsCandidateFinder, QrsCandidates
 from agent.analysis.stage import Interruption, RowIndexArray, RunStart
 from agent.core.messages import FloatArray, Gap
 
@@ -45,6 +45,11 @@ class RPeak(msgspec.Struct, frozen=True, gc=False):
     sample: int
     decided: int
     score: float = 1.0
+
+
+def end_peaks(peaks: list[RPeak], end: int) -> list[RPeak]:
+    """Return the R peaks of a stretch that ends before sample `end`, decided by what came before it."""
+    return [msgspec.structs.replace(beat, decided=min(beat.decided, end - 1)) for beat in peaks if beat.sample < end]
 
 
 class QrsDetector:
@@ -99,11 +104,10 @@ class QrsDetector:
     def flush(self, row: int) -> list[RPeak]:
         """Return the R peaks among what is undecided at the end of a stretch. `start` or `interrupt` comes next."""
         end = int(self._next[row])
-        peaks = self.push(np.array([row]), self._finder.continue_signal(row, 2 * MAXIMUM_REACH)[None])
+        peaks = self.push(np.array([row]), self._finder.continue_signal(row)[None])
         self.beds[row].finish(end - 1, peaks)
-        return [
-            msgspec.structs.replace(beat, decided=min(beat.decided, end - 1)) for beat in peaks if beat.sample < end
-        ]
+        self._deadline[row] = self.beds[row].deadline
+        return end_peaks(peaks, end)
 
     def _restart_at(self, row: int, first: int) -> None:
         self._finder.restart(row)

@@ -9,7 +9,8 @@ leads, clean, with recorded noise and with synthetic electrode motion. The bias 
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from operator import mul
+from functools import reduce
+from operator import add, mul
 
 import msgspec
 import numpy as np
@@ -78,15 +79,22 @@ class QrsCandidate(msgspec.Struct, frozen=True, gc=False):
 
 def score_terms(terms: list[float]) -> float:
     """Return the log-odds of a beat."""
-    odds: float = sum(map(mul, WEIGHT_VALUES, terms))
-    return odds
+    return _sum_of_products(WEIGHT_VALUES, terms)
 
 
 def count_follower(terms: list[float], look: list[float]) -> None:
     """Set the terms of a candidate that say that another one follows, which looks like `look`."""
     own = WEIGHT_VALUES[OWN_TERMS]
-    lead = sum(map(mul, own, look)) - sum(map(mul, own, terms[OWN_TERMS]))
+    lead = _sum_of_products(own, look) - _sum_of_products(own, terms[OWN_TERMS])
     terms[FOLLOWED_TERM], terms[RIVAL_TERM] = 1.0, _limit(lead, -MOST_RIVAL, MOST_RIVAL)
+
+
+def correlate_shapes(kept: FloatArray, shapes: FloatArray) -> FloatArray:
+    """Return the sums of products (n, LAGS) of shapes (n, SHAPE) and one at all lags (SHAPE, LAGS), sample by sample.
+
+    No product of matrices: its order hangs on the processor.
+    """
+    return np.add.reduce(kept[:, :, None] * shapes, axis=1)
 
 
 class QrsEvidence:
@@ -190,7 +198,7 @@ class QrsEvidence:
     def reject(self, candidate: QrsCandidate) -> None:
         """Take note of a candidate that is no beat: of those larger than a beat, whether they look like each other."""
         if candidate.size > self._beats.value + 0.7:
-            alike = float((self._shapes[SHAPES] @ candidate.shapes).max()) > 0.9
+            alike = float(correlate_shapes(self._shapes[SHAPES:], candidate.shapes).max()) > 0.9
             self._larger_count = self._larger_count + 1 if alike else 0
             self._shapes[SHAPES] = candidate.shapes[:, _MIDDLE_LAG]
         step, self._previous = candidate.known - self._previous, candidate.known
@@ -235,7 +243,7 @@ class QrsEvidence:
         """Return the second best correlation of a candidate with the beats, 0 to 1."""
         if self._beats_seen < 2 or candidate.size < self._beats.value - SMALL:
             return USUAL_LIKENESS
-        likenesses: list[float] = np.maximum.reduce(self._kept.dot(candidate.shapes), 1).tolist()
+        likenesses: list[float] = np.maximum.reduce(correlate_shapes(self._kept, candidate.shapes), 1).tolist()
         likenesses.sort()
         second = likenesses[-2]
         return second if second > 0.0 else 0.0
@@ -271,6 +279,11 @@ def usual_of_largest(candidates: list[QrsCandidate]) -> float:
         highest[part] = max(highest[part], candidate.size)
     highest.sort()
     return max(highest[1], highest[2] - 0.9)
+
+
+def _sum_of_products(values: list[float], others: list[float]) -> float:
+    """Return the sum in the order of the values: `sum` has had another way of rounding since Python 3.12."""
+    return reduce(add, map(mul, values, others), 0.0)
 
 
 def _upper_median(values: list[float]) -> float:

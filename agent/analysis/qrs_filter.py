@@ -42,8 +42,8 @@ _BEFORE, _AFTER = 36, 9
 """Samples before and after a candidate that its baseline, R peak and shape are looked for in."""
 _FIRST_R, _LAST_R = 17, 32
 """First and last of these samples that may be the R peak."""
-_TAPER = 1 - 0.2 * ((np.arange(_FIRST_R, _LAST_R + 1) - _BEFORE + 11.5) / 12) ** 2
-_KEPT = _BEFORE + MAXIMUM_REACH + 1
+R_PEAK_TAPER = 1 - 0.2 * ((np.arange(_FIRST_R, _LAST_R + 1) - _BEFORE + 11.5) / 12) ** 2
+KEPT = _BEFORE + MAXIMUM_REACH + 1
 _STRETCH = np.arange(_BEFORE + _AFTER + 1)
 _LAGGED = np.arange(SHAPE)[:, None] + np.arange(LAGS)
 _FIRST_EDGE, _LAST_EDGE = np.arange(EDGE), np.arange(EDGE) + 2 * MAXIMUM_REACH + 1 - EDGE
@@ -81,7 +81,7 @@ class QrsCandidateFinder:
     """Band-pass, energy and local maxima of `rows` beds."""
 
     def __init__(self, rows: int) -> None:
-        self._signal = np.zeros((_KEPT, rows), np.float32)
+        self._signal = np.zeros((KEPT, rows), np.float32)
         self._energy = np.zeros((2 * MAXIMUM_REACH, rows), np.float32)
         self._fresh = np.ones(rows, bool)
         self._any_fresh = True
@@ -99,10 +99,9 @@ class QrsCandidateFinder:
         self._energy[:, row] = 0
         self._fresh[row] = self._any_fresh = True
 
-    def continue_signal(self, row: int, count: int) -> FloatArray:
-        """Return (count,) mV with which the signal of a bed may go on without a step: its last value, and its hum."""
-        recent = self._signal[:, row]
-        return np.asarray(recent[-1] + _continue_hum(recent[-HUM_SPAN:].astype(np.float64), count), np.float32)
+    def continue_signal(self, row: int) -> FloatArray:
+        """Return what `continue_signal` does of the signal of a bed."""
+        return continue_signal(self._signal[:, row])
 
     def push(self, rows: NDArray[np.intp], x: FloatArray) -> QrsCandidates | None:
         """Take the next samples `x` (rows, n) float32 mV of `rows` (rows,); return the candidates they make certain."""
@@ -111,15 +110,15 @@ class QrsCandidateFinder:
             self._start(rows, new[0])
         at = _as_slice(rows)
         signal = np.concatenate((self._signal[:, at], new))
-        energy = np.concatenate((self._energy[:, at], qrs_energy(signal[1 + _KEPT - _TAPS :])))
-        self._signal[:, at] = signal[-_KEPT:]
+        energy = np.concatenate((self._energy[:, at], qrs_energy(signal[1 + KEPT - _TAPS :])))
+        self._signal[:, at] = signal[-KEPT:]
         self._energy[:, at] = energy[-2 * MAXIMUM_REACH :]
         known, column = find_local_maxima(energy).nonzero()
         if not len(known):
             return None
-        start = known + (_KEPT - MAXIMUM_REACH - _BEFORE)
+        start = known + (KEPT - MAXIMUM_REACH - _BEFORE)
         stretches = signal[start[:, None] + _STRETCH, column[:, None]].astype(np.float64)
-        peaks = start + _locate_r_peaks(stretches) - _KEPT
+        peaks = start + _locate_r_peaks(stretches) - KEPT
         sharpness, shapes = _describe_shapes(stretches)
         around = [energy[known[:, None] + edge, column[:, None]] for edge in (_FIRST_EDGE, _LAST_EDGE)]
         sizes = np.empty((4, len(known)))
@@ -179,6 +178,12 @@ def suppress_hum(x: NDArray[Floating]) -> NDArray[Floating]:
     return quiet
 
 
+def continue_signal(recent: FloatArray) -> FloatArray:
+    """Return 2 REACH samples in mV with which a signal (n,) may go on without a step: its last value, and its hum."""
+    hum = _continue_hum(recent[-HUM_SPAN:].astype(np.float64), 2 * MAXIMUM_REACH)
+    return np.asarray(recent[-1] + hum, np.float32)
+
+
 def _continue_hum(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return by how much hum in the last samples (HUM_SPAN,) mV moves in `count` more, (count,) mV; 0 without hum."""
     amplitudes = _HUM_FIT @ (x - x[-1])
@@ -195,7 +200,7 @@ def _locate_r_peaks(stretches: NDArray[np.float64]) -> NDArray[np.intp]:
     prefer R to a slightly deeper S, too.
     """
     baseline = np.add.reduce(stretches, axis=1, keepdims=True) / stretches.shape[1]
-    deviation = (stretches[:, _FIRST_R : _LAST_R + 1] - baseline) * _TAPER
+    deviation = (stretches[:, _FIRST_R : _LAST_R + 1] - baseline) * R_PEAK_TAPER
     tallest: NDArray[np.intp] = np.maximum(1.5 * deviation, -deviation).argmax(axis=1)
     return tallest + _FIRST_R
 

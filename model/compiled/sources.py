@@ -7,10 +7,17 @@ LIBRARY_VARIABLE = "ECG_AGENT_COMPILED"
 """Set to 0 in the environment, the parts in C are left out."""
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "compiled_parts.so"
-CONTRACTED = {"beat_templates.c": "off", "context_net.c": "fast", "source_digest.c": "off"}
+CONTRACTED = {
+    "beat_templates.c": "off",
+    "context_net.c": "fast",
+    "qrs_detector.c": "off",
+    "qrs_evidence.c": "off",
+    "qrs_filter.c": "off",
+    "source_digest.c": "off",
+}
 """The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 
-HEADERS = ("processors.h",)
+HEADERS = ("processors.h", "qrs_state.h")
 
 
 def digest_sources() -> str:
