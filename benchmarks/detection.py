@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.analysis.compiled_qrs import open_qrs_detector
+from agent.analysis.qrs_detector import RPeak
 from agent.core.messages import FloatArray
 from benchmarks.figures import write_figures
 from model.beats.dataset import read_default_lead
@@ -30,7 +31,7 @@ def load(name: str) -> FloatArray:
 
 
 def detect(x: FloatArray) -> list[RPeak]:
-    detector = QrsDetector()
+    detector = open_qrs_detector()
     return detector.push(np.zeros(1, np.intp), x[None]) + detector.flush(0)
 
 
@@ -83,7 +84,7 @@ def cost(signals: list[FloatArray], beds: int, chunk: int, samples: int) -> floa
     rows = np.arange(beds)
     shift = np.arange(beds) // len(signals) * 997
     x = np.stack([np.roll(signals[i % len(signals)][:samples], shift[i]) for i in range(beds)])
-    detector = QrsDetector(beds)
+    detector = open_qrs_detector(beds)
     start = time.process_time()
     for first in range(0, samples - chunk + 1, chunk):
         detector.push(rows, x[:, first : first + chunk])

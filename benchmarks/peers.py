@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.qrs_detector import QrsDetector
+from agent.analysis.compiled_qrs import open_qrs_detector
 from benchmarks.detection import HOUR, load
 from benchmarks.figures import write_figures
 from model.records.resample import FS
@@ -69,12 +69,12 @@ def neurokit(nk: Any, x: Signal, method: str) -> Any:
 
 def ours(_: Any, x: Signal) -> list[int]:
     """One bed, pushed a second at a time."""
-    detector, row, lead = QrsDetector(), np.zeros(1, np.intp), x[None].astype(np.float32)
+    detector, row, lead = open_qrs_detector(), np.zeros(1, np.intp), x[None].astype(np.float32)
     beats = [beat for first in range(0, len(x), FS) for beat in detector.push(row, lead[:, first : first + FS])]
     return [beat.sample for beat in beats + detector.flush(0)]
 
 
-OURS = Peer("ecg-agent", "ecg-agent", "-e .", ("agent.analysis.qrs_detector",), ours, causal=True)
+OURS = Peer("ecg-agent", "ecg-agent", "-e .", ("agent.analysis.compiled_qrs",), ours, causal=True)
 PEERS = (
     Peer("NeuroKit2 neurokit", "neurokit2", "neurokit2", ("neurokit2",), lambda nk, x: neurokit(nk, x, "neurokit")),
     Peer(

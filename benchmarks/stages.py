@@ -21,6 +21,7 @@ from agent.alarms.alarm_feed import AlarmFeed
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.analysis.beat_context import BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter
+from agent.analysis.compiled_qrs import CompiledQrsDetector
 from agent.analysis.lead_state import LeadOffDetector
 from agent.analysis.qrs_detector import QrsDetector
 from agent.analysis.rate_tracker import RateTracker
@@ -43,6 +44,7 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("ring", SampleRing, ("push",)),
     ("lead state", LeadOffDetector, ("push",)),
     ("qrs", QrsDetector, ("push", "flush")),
+    ("qrs", CompiledQrsDetector, ("push", "flush")),
     ("beats", BeatCutter, ("push", "flush")),
     ("beats", BeatContextBuilder, ("push", "flush")),
     ("net", BeatClassifier, ("__call__",)),

@@ -16,7 +16,7 @@ import numpy as np
 from wfdb.processing import XQRS
 
 from agent.analysis.beat_classifier import load_beat_classifier as load_classifier
-from agent.analysis.qrs_detector import QrsDetector
+from agent.analysis.compiled_qrs import open_qrs_detector
 from agent.core import config as configuration
 from agent.core.messages import Chunk, FloatArray, Lead
 from agent.pipeline.pipeline import Pipeline
@@ -70,7 +70,7 @@ def pipeline(x: FloatArray, packet_ms: int, weights: str, leads: int = 1) -> flo
 
 def detection(x: FloatArray, packet_ms: int) -> float:
     """Return CPU seconds of a bed-hour of the detector alone on `x` (beds, samples) mV."""
-    detector, rows = QrsDetector(len(x)), np.arange(len(x))
+    detector, rows = open_qrs_detector(len(x)), np.arange(len(x))
     size = packet_ms * FS // 1000
     began_s = time.process_time()
     for first in range(0, x.shape[1] - size + 1, size):

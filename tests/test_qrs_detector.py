@@ -6,14 +6,26 @@ import pytest
 from numpy.typing import NDArray
 from support.alarmed import run_start
 
-from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.analysis import compiled_qrs
+from agent.analysis.compiled_qrs import open_qrs_detector
+from agent.analysis.qrs_detector import RPeak
 from agent.core.messages import FloatArray
+from model.compiled.library import load_library
 from model.records.lead_choice import default_lead
 from model.records.resample import FS, Resampler
 from model.records.wfdb_records import open_record, read_record_samples, read_reference
 from model.scoring.ec57 import match_record_beats
 
 ROW = np.zeros(1, np.intp)
+
+
+@pytest.fixture(autouse=True, params=["C", "Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs with the detector in C, and with its twin."""
+    if request.param == "Python":
+        monkeypatch.setattr(compiled_qrs, "load_library", lambda: None)
+    elif load_library() is None:
+        pytest.skip("the parts in C were not built: no C compiler (cc)")
 
 
 @cache
@@ -32,7 +44,7 @@ def ecg(name: str, seconds: int = 60, start: int = 0) -> FloatArray:
 
 def detect(x: FloatArray, cuts: list[int] | None = None, first: int = 0) -> list[RPeak]:
     """All beats of one bed whose signal comes in chunks cut at `cuts`."""
-    detector = QrsDetector()
+    detector = open_qrs_detector()
     detector.start(0, run_start(first))
     beats = [beat for chunk in np.split(x, cuts or []) for beat in detector.push(ROW, chunk[None])]
     return beats + detector.flush(0)
@@ -59,7 +71,7 @@ def test_chunks_do_not_matter(name: str, step: int | str) -> None:
 def test_rows_do_not_matter() -> None:
     """A bed's beats do not depend on the beds that are pushed along with it, nor on their order."""
     names = ["100", "106", "203", "119"]
-    detector, beats = QrsDetector(4), list[RPeak]()
+    detector, beats = open_qrs_detector(4), list[RPeak]()
     rng = np.random.default_rng(5)
     done = np.zeros(4, int)
     while (done < 7500).any():
@@ -78,7 +90,7 @@ def test_rows_do_not_matter() -> None:
 
 def test_beats_come_in_order_and_causal() -> None:
     """R peaks of a bed strictly increase, and each is decided after it and within the samples seen so far."""
-    detector, last, seen = QrsDetector(), -1, 0
+    detector, last, seen = open_qrs_detector(), -1, 0
     for chunk in np.split(ecg("203"), range(25, 7500, 25)):
         seen += len(chunk)
         for beat in detector.push(ROW, chunk[None]):
@@ -88,7 +100,7 @@ def test_beats_come_in_order_and_causal() -> None:
 
 def test_reset_equals_new() -> None:
     """After a reset nothing of the past is left."""
-    detector = QrsDetector(2)
+    detector = open_qrs_detector(2)
     detector.push(np.array([0, 1]), np.stack([ecg("203")[:3000] * 5, ecg("100")[:3000]]))
     detector.start(0, run_start(1000))
     beats = detector.push(ROW, ecg("106")[None]) + detector.flush(0)
@@ -97,7 +109,7 @@ def test_reset_equals_new() -> None:
 
 def test_grow_keeps_state() -> None:
     """Beds that exist do not notice that others are added."""
-    detector, x = QrsDetector(1), ecg("106")
+    detector, x = open_qrs_detector(1), ecg("106")
     beats = detector.push(ROW, x[None, :3001])
     detector.grow(3)
     assert beats + detector.push(ROW, x[None, 3001:]) + detector.flush(0) == detect(x)
@@ -110,12 +122,12 @@ def test_inputs_are_not_mutated() -> None:
     x, rows = ecg("100")[None].copy(), np.array([0])
     x.setflags(write=False)
     rows.setflags(write=False)
-    assert QrsDetector().push(rows, x)
+    assert open_qrs_detector().push(rows, x)
 
 
 def test_empty_chunk() -> None:
     """No rows or no samples give no beats and change nothing."""
-    detector, x = QrsDetector(), ecg("100")
+    detector, x = open_qrs_detector(), ecg("100")
     assert detector.push(ROW, np.empty((1, 0), np.float32)) == []
     assert detector.push(ROW[:0], np.empty((0, 9), np.float32)) == []
     assert detector.push(ROW, x[None]) + detector.flush(0) == detect(x)
@@ -146,7 +158,7 @@ def test_gain_and_polarity_hardly_matter(name: str, gain: float) -> None:
 @pytest.mark.parametrize("name", ["100", "106", "119", "208", "222"])
 def test_first_beats_come_soon(name: str) -> None:
     """Three seconds after a start several beats are known, the first of them from its first 1.5 s."""
-    beats = QrsDetector().push(ROW, ecg(name)[None, : 3 * FS])
+    beats = open_qrs_detector().push(ROW, ecg(name)[None, : 3 * FS])
     assert len(beats) >= 2
     assert beats[0].sample < 1.5 * FS
 
@@ -276,7 +288,7 @@ def test_beats_are_found_soon_after_a_defibrillation() -> None:
 
 def test_noise_of_a_converter_has_no_beats() -> None:
     """A lead that is not on shows a few microvolts of noise, and no candidates at all."""
-    detector = QrsDetector(least=-100.0)
+    detector = open_qrs_detector(least=-100.0)
     assert detector.push(ROW, noise(60, 0.012)[None]) + detector.flush(0) == []
 
 

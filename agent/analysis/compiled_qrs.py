@@ -109,9 +109,7 @@ class CompiledQrsDetector:
         count, n = x.shape
         if rows.shape != (count,):
             raise ValueError(f"samples of {count} rows for {rows.shape}")
-        return self._take_peaks(
-            self._library.push_rows(self._address, array_address(rows), count, array_address(x), n)
-        )
+        return self._take_peaks(self._library.push_rows(self._address, array_address(rows), count, array_address(x), n))
 
     def flush(self, row: int) -> list[RPeak]:
         """Return the R peaks among what is undecided at the end of a stretch. `start` or `interrupt` comes next."""
@@ -122,6 +120,8 @@ class CompiledQrsDetector:
         return end_peaks(peaks, end)
 
     def _take_peaks(self, count: int) -> list[RPeak]:
+        if not count:
+            return []
         if count == NO_SUCH_ROW:
             raise IndexError(f"rows beyond the {len(self._beds)} that are known")
         if count == NO_MEMORY:

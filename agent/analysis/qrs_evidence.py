@@ -14,9 +14,9 @@ from operator import add, mul
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.analysis.qrs_filter import LAGS, SHAPE
-from agent.core.messages import FloatArray
 
 WEIGHTS = {
     "bias": -1.1,
@@ -74,7 +74,7 @@ class QrsCandidate(msgspec.Struct, frozen=True, gc=False):
     sharpness: float
     before: float
     after: float
-    shapes: FloatArray
+    shapes: NDArray[np.float64]
 
 
 def score_terms(terms: list[float]) -> float:
@@ -89,12 +89,13 @@ def count_follower(terms: list[float], look: list[float]) -> None:
     terms[FOLLOWED_TERM], terms[RIVAL_TERM] = 1.0, _limit(lead, -MOST_RIVAL, MOST_RIVAL)
 
 
-def correlate_shapes(kept: FloatArray, shapes: FloatArray) -> FloatArray:
+def correlate_shapes(kept: NDArray[np.float64], shapes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums of products (n, LAGS) of shapes (n, SHAPE) and one at all lags (SHAPE, LAGS), sample by sample.
 
     No product of matrices: its order hangs on the processor.
     """
-    return np.add.reduce(kept[:, :, None] * shapes, axis=1)
+    sums: NDArray[np.float64] = np.add.reduce(kept[:, :, None] * shapes, axis=1)
+    return sums
 
 
 class QrsEvidence:

@@ -21,9 +21,10 @@ from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
 from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
 from agent.analysis.beat_cutter import BeatCutter, Candidates
 from agent.analysis.bed_input import LeadNote
+from agent.analysis.compiled_qrs import open_qrs_detector
 from agent.analysis.lead_input import BridgedHole, SampleBlock, ScaleChange
 from agent.analysis.lead_state import LeadOffDetector
-from agent.analysis.qrs_detector import QrsDetector, RPeak
+from agent.analysis.qrs_detector import RPeak
 from agent.analysis.qrs_height import drop_low_peaks
 from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
@@ -70,7 +71,7 @@ class SampleStages:
     def __init__(self, config: SignalConfig, in_context: bool, windows: bool = True, rows: int = 1) -> None:
         self.ring = SampleRing(rows)
         self.lead_off = LeadOffDetector(config.flat_ms, config.flat_uv, rows)
-        self.qrs = QrsDetector(rows, LEAST_SCORE if in_context else 0.0)
+        self.qrs = open_qrs_detector(rows, LEAST_SCORE if in_context else 0.0)
         self.beats = BeatContextBuilder(self.ring, rows) if in_context else BeatCutter(self.ring, rows)
         self.windows = RhythmWindows(self.ring, WINDOW_DELAY, rows) if windows else None
         stages: list[Stage] = [self.ring, self.lead_off, self.qrs, self.beats]

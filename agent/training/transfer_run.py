@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from safetensors.torch import save_file
 
-from agent.analysis.qrs_detector import QrsDetector
+from agent.analysis.compiled_qrs import open_qrs_detector
 from agent.core.lead_units import UNITS_MV
 from agent.core.messages import FloatArray
 from agent.training.run_folder import explain_interruption
@@ -185,7 +185,7 @@ def resample_lead(lead: NDArray[np.floating], fs: float, name: str) -> FloatArra
 
 def find_lead_r_peaks(lead: FloatArray) -> NDArray[np.int64]:
     """Return the R peaks (n,) of a whole lead (samples,) mV at 125 Hz, by the monitor's detector."""
-    detector = QrsDetector()
+    detector = open_qrs_detector()
     peaks = detector.push(np.zeros(1, np.intp), lead[None]) + detector.flush(0)
     return np.array([peak.sample for peak in peaks], np.int64)
 
