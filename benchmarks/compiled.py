@@ -1,8 +1,9 @@
 """What the parts in C are worth: `python -m benchmarks.compiled [--json FILE]`.
 
-The parts beside their twins in Python, A B A B in one run of one thread: a beat described beside its patient's others,
-a beat classified, an hour of one lead analysed as `ecg-agent analyse` does, and a monitor of one bed from its start to
-its first beat. The medians of each are compared. ECG_AGENT_COMPILED=0 leaves the parts out anywhere.
+The parts beside their twins in Python, A B A B in one run of one thread: a packet of 200 ms in the QRS detector, a beat
+described beside its patient's others, a beat classified, an hour of one lead analysed as `ecg-agent analyse` does, and
+a monitor of one bed from its start to its first beat. The medians of each are compared. ECG_AGENT_COMPILED=0 leaves
+the parts out anywhere.
 
 `--records` compares the beats of the 48 embedded records instead: all their samples and classes.
 """
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,13 @@ from benchmarks.figures import write_figures
 from benchmarks.processes import sample, simulator, start
 from model.compiled.library import load_library
 from model.compiled.sources import LIBRARY_VARIABLE
+from model.records.resample import FS
 
 ROUNDS = 3
 SECONDS = 0.4
 BATCHES = 1, 64
+PACKET, SIGNAL_S = 25, 60
+"""Samples of a packet of a ward, and seconds of signal that the detector gets again and again."""
 HOUR_S, PIECE_S = 3600, 60
 BEFORE_S = 15
 """Signal before the first monitor: then there are beats to fetch."""
@@ -46,6 +51,16 @@ def call_us(call: Callable[[], object], count: int) -> float:
     return (time.perf_counter() - began_s) / calls / count * 1e6
 
 
+def measure_detector(beds: int) -> float:
+    """Return the microseconds that a packet of each of some beds takes in the QRS detector, for a bed."""
+    from agent.analysis.compiled_qrs import open_qrs_detector
+    from benchmarks.ward import streams
+
+    packets = cycle(np.split(streams(beds, SIGNAL_S), SIGNAL_S * FS // PACKET, axis=1))
+    detector, rows = open_qrs_detector(beds), np.arange(beds)
+    return call_us(lambda: detector.push(rows, next(packets)), beds)
+
+
 def measure_parts() -> dict[str, float]:
     """Return what this process takes, with or without the parts in C."""
     from agent.analysis.beat_classifier import load_beat_classifier
@@ -57,6 +72,7 @@ def measure_parts() -> dict[str, float]:
     random, figures = np.random.default_rng(0), dict[str, float]()
     classify = load_beat_classifier("live", "cpu", 1)
     for batch in BATCHES:
+        figures[f"detect_{batch}_us"] = measure_detector(batch)
         beats = random.uniform(-2, 2, (batch, INPUTS)).astype(np.float32)
         figures[f"classify_{batch}_us"] = call_us(lambda beats=beats: classify(beats), batch)  # type: ignore[misc]
         windows = BeatWindows(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.analysis import beat_classifier
+from agent.analysis import beat_classifier, compiled_qrs
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config
 from agent.core.messages import Beat, Result
@@ -105,7 +105,7 @@ def run_ward(classify: BeatClassifier, settings: Config) -> list[Result]:
 def test_a_ward_without_them(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same beats, classes and alarms; probabilities to a ten-thousandth."""
     quick = run_ward(load_beat_classifier("live", "cpu", 1), settings)
-    for module in (beat_classifier, templates):
+    for module in (beat_classifier, templates, compiled_qrs):
         monkeypatch.setattr(module, "load_library", lambda: None)
     slow = run_ward(load_beat_classifier("live", "cpu", 1), settings)
     assert len(quick) == len(slow) > 400
