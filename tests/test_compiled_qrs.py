@@ -45,6 +45,13 @@ def random_steps(random: np.random.Generator, n: int) -> Values:
     return np.repeat(random.normal(0, 2, n // 20 + 1), 20)[:n]
 
 
+def repeated_noise(random: np.random.Generator, n: int) -> Values:
+    """Noise that repeats itself to the bit every 80 to 160 ms, for some seconds: many maxima are the same."""
+    return np.concatenate([np.resize(random.normal(0, 1, random.integers(10, 21)), 500) for _ in range(n // 500 + 1)])[
+        :n
+    ]
+
+
 def changing_hum(random: np.random.Generator, n: int) -> Values:
     """Hum of 50 Hz over weak noise, which ends now and then."""
     hum = 3 * np.sin(0.8 * np.pi * np.arange(n)) * (np.sin(np.arange(n) / 300) > 0)
@@ -99,6 +106,7 @@ SIGNALS = [
     white_noise,
     random_walk,
     random_steps,
+    repeated_noise,
     changing_hum,
     flat_lines,
     doubtful_waves,
