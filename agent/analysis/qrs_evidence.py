@@ -90,12 +90,13 @@ def count_follower(terms: list[float], look: list[float]) -> None:
 
 
 def correlate_shapes(kept: NDArray[np.float64], shapes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sums of products (n, LAGS) of shapes (n, SHAPE) and one at all lags (SHAPE, LAGS), sample by sample.
+    """Return the greatest sums of products (n,) of shapes (SHAPE, n) and one at any lag (SHAPE, LAGS).
 
-    No product of matrices: its order hangs on the processor.
+    Summed sample by sample. No product of matrices: its order hangs on the processor.
     """
-    sums: NDArray[np.float64] = np.add.reduce(kept[:, :, None] * shapes, axis=1)
-    return sums
+    sums = np.add.reduce(shapes[:, :, None] * kept[:, None], axis=0)
+    best: NDArray[np.float64] = np.maximum.reduce(sums, axis=0)
+    return best
 
 
 class QrsEvidence:
@@ -129,8 +130,8 @@ class QrsEvidence:
         self._floors = _Level(_upper_median([min(one.before, one.after) for one in candidates]))
         self._likeness = _Level(USUAL_LIKENESS, 1)
         self._larger_count = self._twin_count = self._previous = 0
-        self._shapes = np.zeros((SHAPES + 1, SHAPE))
-        self._kept = self._shapes[:SHAPES]
+        self._shapes = np.zeros((SHAPE, SHAPES + 1))
+        self._kept = self._shapes[:, :SHAPES]
         self._beats_seen = 0
         self._last: QrsCandidate | None = None
         self._intervals: list[int] = []
@@ -193,15 +194,15 @@ class QrsEvidence:
             self._likeness.add(terms[_ALIKE] + self._likeness.value)
         self._beats.add(candidate.size)
         self._sharpness.add(candidate.sharpness)
-        self._shapes[self._beats_seen % SHAPES] = candidate.shapes[:, _MIDDLE_LAG]
+        self._shapes[:, self._beats_seen % SHAPES] = candidate.shapes[:, _MIDDLE_LAG]
         self._beats_seen += 1
 
     def reject(self, candidate: QrsCandidate) -> None:
         """Take note of a candidate that is no beat: of those larger than a beat, whether they look like each other."""
         if candidate.size > self._beats.value + 0.7:
-            alike = float(correlate_shapes(self._shapes[SHAPES:], candidate.shapes).max()) > 0.9
+            alike = correlate_shapes(self._shapes[:, SHAPES:], candidate.shapes).item() > 0.9
             self._larger_count = self._larger_count + 1 if alike else 0
-            self._shapes[SHAPES] = candidate.shapes[:, _MIDDLE_LAG]
+            self._shapes[:, SHAPES] = candidate.shapes[:, _MIDDLE_LAG]
         step, self._previous = candidate.known - self._previous, candidate.known
         self._twin_count = self._twin_count + 1 if step <= LONGEST_STEP and self._is_twin(candidate) else 0
         if self._twin_count >= MOST_TWINS:
@@ -244,9 +245,8 @@ class QrsEvidence:
         """Return the second best correlation of a candidate with the beats, 0 to 1."""
         if self._beats_seen < 2 or candidate.size < self._beats.value - SMALL:
             return USUAL_LIKENESS
-        likenesses: list[float] = np.maximum.reduce(correlate_shapes(self._kept, candidate.shapes), 1).tolist()
-        likenesses.sort()
-        second = likenesses[-2]
+        likenesses = sorted(correlate_shapes(self._kept, candidate.shapes).tolist())
+        second: float = likenesses[-2]
         return second if second > 0.0 else 0.0
 
 
