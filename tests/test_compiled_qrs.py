@@ -79,14 +79,15 @@ def random_bursts(random: np.random.Generator, n: int) -> Values:
 
 
 def fading_beats(random: np.random.Generator, n: int, gap: int = 131, wave: float = 0.2, after: int = 55) -> Values:
-    """Beats that are a tenth as large every other eight seconds, each followed by a blunt wave of `wave` mV.
+    """Beats that are a tenth as large every other eight seconds, each followed by a blunt wave, now and then turned.
 
     The small ones resemble beats, and the levels are learnt again.
     """
     x, at, around = random.normal(0, 0.18, n), 60, np.arange(-20, 20)
     while at < n - 100:
         x[at - 20 : at + 20] += (10, 1.1)[at // 1000 % 2] * np.exp(-0.5 * (around / 1.4) ** 2)
-        x[at + after - 20 : at + after + 20] += 10 * wave * np.exp(-0.5 * (around / 5) ** 2)
+        turned = -1 if random.random() < 0.1 else 1
+        x[at + after - 20 : at + after + 20] += 10 * turned * wave * np.exp(-0.5 * (around / 5) ** 2)
         at += gap + int(random.integers(0, 13))
     return x
 
@@ -96,10 +97,16 @@ def reversed_waves(random: np.random.Generator, n: int) -> Values:
     return fading_beats(random, n, 109, 1.8, 28)
 
 
+def crowded_waves(random: np.random.Generator, n: int) -> Values:
+    """The same of a fast heart: what is larger than a beat has the same shape for some beats, then another one."""
+    return fading_beats(random, n, 63, 1.1, 50)
+
+
 def fast_beats(random: np.random.Generator, n: int) -> Values:
-    """Beats of 330 a minute, of which every second is counted at first."""
-    place = np.arange(n) % (FS / 5.5) - 10
-    return np.asarray(np.exp(-0.5 * (place / 1.4) ** 2) + random.normal(0, 0.02, n))
+    """Beats of 300 to 350 a minute, another rate every half minute: at first every second or third is counted."""
+    place = np.arange(n) % random.choice([21.5, 22.7, 25], n // 4000 + 1).repeat(4000)[:n] - 10
+    size = np.where(np.arange(n) // 2000 % 3, 1, np.exp(random.normal(0, 0.1, n // 22 + 1)).repeat(22)[:n])
+    return np.asarray(size * np.exp(-0.5 * (place / 1.4) ** 2) + random.normal(0, random.choice([0.02, 0.1]), n))
 
 
 SIGNALS = [
@@ -113,6 +120,7 @@ SIGNALS = [
     random_bursts,
     fading_beats,
     reversed_waves,
+    crowded_waves,
     fast_beats,
 ]
 Signal = Callable[[np.random.Generator, int], Values]
