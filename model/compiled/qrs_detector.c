@@ -281,11 +281,8 @@ void open_row(detector *of, int64_t row)
 void start_row(detector *of, int64_t row, int64_t first)
 {
     bed *at = of->beds + row;
-    float signal[KEPT];
-    memcpy(signal, at->signal, sizeof signal);
     clear_passed(of, at);
     memset(at, 0, sizeof *at);
-    memcpy(at->signal, signal, sizeof signal);
     open_row(of, row);
     at->next = first;
 }
