@@ -99,7 +99,9 @@ class Resampler:
         return result
 
     def _filter(self, stop: int) -> NDArray[np.float64]:
-        """Return the outputs up to `stop` by the polyphase filter."""
+        """Return the outputs up to `stop` by the polyphase filter, which at one and the same rate changes nothing."""
+        if self.up == self.down:
+            return np.asarray(self._buffer[self.next_output - self._base : stop - self._base], np.float64).copy()
         from scipy.signal import upfirdn
 
         # `upfirdn` starts at the first buffered input; `shift` is where output 0 of the whole stream would be in it.
