@@ -20,6 +20,7 @@ from rich.table import Table
 
 from agent.core.config import load_config, override_config
 from agent.core.messages import Chunk, End
+from agent.device.bundle_writer import P, send_each
 from agent.device.publisher import PacketPublisher
 from agent.wire.packets import decode_frames, encode_frames
 from benchmarks.figures import write_figures
@@ -51,6 +52,9 @@ class Timed:
         self.sent.append((time.monotonic(), list(frames)))
         self.cpu.append(time.process_time())
         return self._publisher.send(frames)
+
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        return send_each(self.send, packets, sent_s)
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         self._publisher.keep(message, stop, sent_s)

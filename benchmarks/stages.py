@@ -16,6 +16,7 @@ from typing import Any
 
 import agent.link.chunk_assembler
 import agent.link.link_receiver
+import agent.link.packet_intake
 import agent.pipeline.pipeline
 from agent.alarms.alarm_feed import AlarmFeed
 from agent.analysis.beat_classifier import BeatClassifier
@@ -36,7 +37,7 @@ from model.beats.cluster_smoothing import ClusterSmoothing
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("socket", agent.link.link_receiver, ("receive_frames",)),
-    ("decode", agent.link.link_receiver, ("parse_frames",)),
+    ("decode", agent.link.packet_intake, ("parse_frames",)),
     ("decode", agent.link.chunk_assembler, ("join_packets",)),
     ("link", LinkReceiver, ("receive",)),
     ("wait", LinkReceiver, ("wait",)),

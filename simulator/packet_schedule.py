@@ -38,31 +38,32 @@ class MovableSource(Protocol):
 class ScheduledSource:
     """One bed on the schedule: its next packet or End is due at `due_s` after t0 at speed 1.
 
-    `message` is that End, or the chunk whose samples before `stop` have been sent once the packet has. `is_over`: there
-    is nothing left to send.
+    `message` is that End, or the chunk whose samples before `stop` have been sent once the packet has; the packet has
+    those from `start` on, which `cutter` cuts, and the number `sequence`. `is_over`: there is nothing left to send.
     """
 
     __slots__ = (
         "_blocks",
-        "_cutter",
         "_end",
         "_length",
         "_packet",
         "_phase_s",
-        "_sequence",
-        "_start",
         "_zero",
         "_zero_s",
+        "cutter",
         "due_s",
         "is_over",
         "message",
+        "sequence",
+        "start",
         "stop",
     )
     message: Chunk | End
+    start: int
     stop: int
     due_s: float
-    _sequence: int
-    _cutter: PacketCutter | None
+    sequence: int
+    cutter: PacketCutter | None
 
     def __init__(self, source: PacketSource, phase_s: float) -> None:
         self._phase_s = phase_s
@@ -86,7 +87,7 @@ class ScheduledSource:
 
     @property
     def _sent_until_s(self) -> float:
-        return self._zero_s + (self.message.first + self._start - self._zero) / self.message.fs
+        return self._zero_s + (self.message.first + self.start - self._zero) / self.message.fs
 
     def move(self, source: MovableSource, position_s: float) -> None:
         """Go on elsewhere in the record, as a new run; whoever calls it has sent `end`."""
@@ -95,23 +96,23 @@ class ScheduledSource:
     @property
     def end(self) -> End:
         """The End of the bed where it is stopped before the next packet."""
-        return self._end_at(self._start, self._sequence) if self._start else self._end
+        return self._end_at(self.start, self.sequence) if self.start else self._end
 
     def frames(self, sent_s: float) -> list[bytes]:
-        """Return the frames that are sent next."""
-        if self._cutter is None:
+        """Return the frames of version 1 that are sent next."""
+        if self.cutter is None:
             return encode_frames(replace(self.message, sent_s=sent_s))
-        return self._cutter.cut(self._start, self.stop, self._sequence, sent_s)
+        return self.cutter.cut(self.start, self.stop, self.sequence, sent_s)
 
     def advance(self) -> bool:
         """Go on to what is sent next; return False where there is nothing."""
         if self.stop < self._length:
-            self._start = self.stop
-            self._sequence += 1
+            self.start = self.stop
+            self.sequence += 1
             self._schedule_packet()
             return True
         last = self.message
-        self._end = last if isinstance(last, End) else self._end_at(self.stop, self._sequence + 1)
+        self._end = last if isinstance(last, End) else self._end_at(self.stop, self.sequence + 1)
         block = next(self._blocks, None)
         if block is None:
             self.is_over = True
@@ -127,18 +128,18 @@ class ScheduledSource:
         if isinstance(block, End):
             self.message = block
             self._packet = self._length = 0
-            self._cutter = None
+            self.cutter = None
         else:
             self.message, self._packet = block
             self._length = len(block.chunk.counts)
-            self._cutter = PacketCutter(block.chunk)
-        self._start = 0
-        self._sequence = self.message.sequence
+            self.cutter = PacketCutter(block.chunk)
+        self.start = 0
+        self.sequence = self.message.sequence
         self._schedule_packet()
 
     def _schedule_packet(self) -> None:
-        """Set the end of the packet that begins at `_start`, and when it is due."""
-        self.stop = stop = min(self._start + self._packet, self._length)
+        """Set the end of the packet that begins at `start`, and when it is due."""
+        self.stop = stop = min(self.start + self._packet, self._length)
         self.due_s = self._zero_s + (self.message.first + stop - self._zero) / self.message.fs
 
     def _end_at(self, count: int, sequence: int) -> End:

@@ -15,6 +15,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from agent.core.messages import Chunk, End
+from agent.device.bundle_writer import P
 from agent.device.packet_source import PacketSource
 from agent.wire.packets import encode_frames
 from agent.wire.record_chunks import number_repeated_name
@@ -46,6 +47,10 @@ class PacketSink(Protocol):
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send one message; return False where there is no room for it now."""
+        ...
+
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        """Send what is due together; return what there is no room for now."""
         ...
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
@@ -228,12 +233,8 @@ class _PacketScheduler:
                 schedule = self._plan()
                 continue
             due = control.wall_s(due_s)
-            for bed in beds:
-                if not self._deliver(bed):
-                    return False
-                self._packets += bed.stop > 0
-                if bed.advance():
-                    schedule.add(bed)
+            if not self._deliver(beds, schedule):
+                return False
             self._position_s = control.reached_s = due_s
             if control.speed is not None:
                 self._late_s = max(self._late_s, self._clock.now() - due)
@@ -283,15 +284,24 @@ class _PacketScheduler:
                 return False
             self._report_if_due(waiting=False)
 
-    def _deliver(self, bed: ScheduledSource) -> bool:
-        """Send what a bed sends next, however long the sink has no room; return False if stopped meanwhile."""
+    def _deliver(self, beds: list[ScheduledSource], schedule: PacketSchedule) -> bool:
+        """Send what beds send next, however long the sink has no room; return False if stopped meanwhile."""
         while True:
             sent_s = self._clock.unix()
-            if self._sink.send(bed.frames(sent_s)):
+            left = self._sink.send_packets(beds, sent_s)
+            waiting = set(left)
+            for bed in beds:
+                if bed in waiting:
+                    continue
                 self._sink.keep(bed.message, bed.stop, sent_s)
+                self._packets += bed.stop > 0
+                if bed.advance():
+                    schedule.add(bed)
+            if not left:
                 return True
             if self._stop():
                 return False
+            beds = left
             self._report_if_due(waiting=False)
 
     def _end_all(self) -> None:

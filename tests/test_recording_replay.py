@@ -31,6 +31,7 @@ from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.device.bundle_writer import P, send_each
 from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
 from agent.pipeline.pipeline import Pipeline
@@ -357,6 +358,9 @@ class Wire:
         self._sent += len(message.counts) if sent and isinstance(message, Chunk) else 0
         return sent
 
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        return send_each(self.send, packets, sent_s)
+
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         self._publisher.keep(message, stop, sent_s)
         until_s = time.monotonic() + 120
@@ -410,6 +414,9 @@ class Ear:
     def send(self, frames: Sequence[bytes]) -> bool:
         self.heard.append((self.now - 1000.0, decode_frames(frames)))
         return True
+
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        return send_each(self.send, packets, sent_s)
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         pass

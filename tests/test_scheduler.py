@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agent.core.messages import Chunk, End
+from agent.device.bundle_writer import P, send_each
 from agent.wire.packets import decode_frames
 from model.errors import ConfigError, RecordError
 from simulator.record_replay import ReplayPlan
@@ -52,6 +53,9 @@ class Ear:
             return False
         self.heard.append((self._time.now, decode_frames(frames)))
         return True
+
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        return send_each(self.send, packets, sent_s)
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         pass

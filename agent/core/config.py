@@ -43,6 +43,7 @@ NON_SETTING_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE", LIBRARY_VARIABLE
 class LinkConfig:
     endpoint: NonEmptyText
     service: str
+    bundles: bool
     buffer_packets: PositiveCount
     backfill_s: NonNegativeNumber
     patience_ms: NonNegativeNumber

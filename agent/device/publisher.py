@@ -5,6 +5,7 @@ import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,9 @@ import zmq
 from agent.core.config import Config
 from agent.core.messages import Chunk, End
 from agent.device.backfill_server import REPLIES_AHEAD, REQUEST_INFLOW, BackfillServer, ReplayHandler
+from agent.device.bundle_writer import BundleWriter, P, send_each
 from agent.device.sent_buffer import SentBuffer
+from agent.wire.bundles import BUNDLE_TOPIC
 from agent.wire.curve_security import ServerAuthenticator, check_endpoint, harden_socket
 from agent.wire.inflow_guard import InflowLimit, SocketInflow
 from agent.wire.packets import LARGEST_NAME_BYTES
@@ -47,6 +50,10 @@ CHANGES_PER_CALL = 1000
 """Changes of subscriptions that are read at once."""
 READ_CHANGES_S = 0.02
 """How often they are read while packets are sent: ZeroMQ keeps any number of them until then."""
+DESCRIBE_S = 1.0
+"""Pause between two descriptions of all runs; meanwhile there are no bundles for whoever asks again."""
+LEAST_QUEUE = 100
+"""Messages that wait for a subscriber, however many beds are in each."""
 BIND_ATTEMPTS = 20
 """How often to look for a port whose neighbour is free, where any port will do."""
 
@@ -89,6 +96,11 @@ class PacketPublisher:
         self.linger_s = LINGER_S if lossless else SHORT_LINGER_S
         self._topics: Counter[bytes] = Counter()
         self._changes_read_s = 0.0
+        self._writer = BundleWriter() if link.bundles else None
+        self._described_s = -inf
+        self._describe = False
+        """Whether a monitor is there that knows bundles, and none of the runs."""
+        self._queue, self._beds_together = link.buffer_packets, 1
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # Plain integers, and no send_multipart: its checks cost as much as the sending.
         self._last = 0 if lossless else int(zmq.NOBLOCK)
@@ -125,6 +137,27 @@ class PacketPublisher:
         except zmq.Again:  # for the first frame only: ZeroMQ takes a message as a whole
             return False
         return True
+
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        """Send what is due together; return what has no room, for a lossless subscriber.
+
+        Where every subscriber knows bundles, one message holds the packets of many beds.
+        """
+        settled = self._read_subscriptions()
+        writer = self._writer
+        if writer is None or not settled or not self._may_bundle(writer):
+            self._limit_queue(0)
+            return send_each(self.send, packets, sent_s)
+        messages = list(writer.write(packets, sent_s))
+        self._limit_queue(max(len(message.packets) for message in messages))
+        while (description := writer.descriptions()) is not None:
+            if not self.send(description):
+                return list(packets)
+            writer.note_described()
+        for place, message in enumerate(messages):
+            if not self.send(message.frames):
+                return [packet for left in messages[place:] for packet in left.packets]
+        return []
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         """Keep what was sent; see `agent.device.sent_buffer`."""
@@ -209,17 +242,40 @@ class PacketPublisher:
         self._authenticator.close()
         self._context.destroy(linger=linger_ms)
 
-    def _read_subscriptions(self) -> None:
-        """Count who subscribed (1, topic) and unsubscribed (0, topic) since the last call."""
+    def _may_bundle(self, writer: BundleWriter) -> bool:
+        """Return whether every monitor follows all beds and knows bundles; then those of them know the runs, or will.
+
+        A monitor of version 1 gets nothing but messages of version 1.
+        """
+        topics = self._topics
+        if len(topics) != 2 or topics.get(b"", 0) != topics.get(BUNDLE_TOPIC):
+            return False
+        if self._describe:
+            now_s = time.monotonic()
+            if now_s - self._described_s < DESCRIBE_S:
+                return False
+            self._describe, self._described_s = False, now_s
+            writer.describe_all()
+        return True
+
+    def _limit_queue(self, beds: int) -> None:
+        """Let no more wait for a subscriber in messages of so many beds than in packets; of 0 as many as there are."""
+        if beds > self._beds_together or (not beds and self._beds_together > 1):
+            self._beds_together = max(1, beds)
+            self._socket.set(zmq.SNDHWM, max(min(self._queue, LEAST_QUEUE), self._queue // self._beds_together))
+
+    def _read_subscriptions(self) -> bool:
+        """Count who subscribed (1, topic) and unsubscribed (0, topic) since the last call; return False if more did."""
         for _ in range(CHANGES_PER_CALL):
             try:
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return
+                return True
             message = frame.bytes
             change, topic = message[:1], message[1:]
             if change == b"\x01":
                 self._note_kept(frame, len(message) + SUBSCRIPTION_COST)
+                self._describe |= topic == BUNDLE_TOPIC
                 if len(topic) <= LARGEST_NAME_BYTES and (topic in self._topics or len(self._topics) < MOST_TOPICS):
                     self._topics[topic] += 1
             elif change == b"\x00":
@@ -228,6 +284,7 @@ class PacketPublisher:
                     self._topics[topic] -= 1
                     if not self._topics[topic]:
                         del self._topics[topic]
+        return False
 
     def _note_kept(self, frame: zmq.Frame, count: int) -> None:
         """Note how much of what a monitor sent stays in memory as long as its connection."""

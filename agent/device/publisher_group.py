@@ -9,6 +9,7 @@ from typing import Self
 from agent.core.config import Config
 from agent.core.messages import Chunk, End
 from agent.device.backfill_server import ReplayHandler
+from agent.device.bundle_writer import P
 from agent.device.publisher import PacketPublisher
 from model.errors import ConfigError
 
@@ -44,6 +45,15 @@ class PublisherGroup:
     def send(self, frames: Sequence[bytes]) -> bool:
         """Send one message by the device of its bed; return False where it has no room."""
         return self._of_bed[frames[0]].send(frames)
+
+    def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
+        """Send what is due together, each by the device of its bed; return what has no room."""
+        if len(self.publishers) == 1:
+            return self.publishers[0].send_packets(packets, sent_s)
+        shares: dict[PacketPublisher, list[P]] = {}
+        for packet in packets:
+            shares.setdefault(self._of_bed[packet.message.bed.encode()], []).append(packet)
+        return [left for publisher, share in shares.items() for left in publisher.send_packets(share, sent_s)]
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         """Keep what was sent."""

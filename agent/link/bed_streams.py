@@ -1,5 +1,7 @@
 """The streams of all beds: which names are watched, which run each bed is in, and what is rejected."""
 
+from collections.abc import Set
+
 from agent.core.messages import End, ResumePosition
 from agent.link.bed_admission import BedAdmission
 from agent.link.chunk_assembler import ChunkAssembler
@@ -60,6 +62,11 @@ class BedStreams:
         self.live = sum(
             now_s - buffer.received_s < SILENT_BED_S and not buffer.ended for buffer in self.buffers.values()
         )
+
+    def settling(self) -> Set[str]:
+        """Return the beds whose next packet may decide something: those that sent one, and those with two runs."""
+        single, newcomers = self._admission.single_packet_beds, self._takeover.newcomers
+        return single | newcomers.keys() if newcomers else single
 
     def find_run(self, bed: str, run: str) -> ReorderBuffer | None:
         """Return the buffer of a bed that is in this run."""

@@ -12,27 +12,23 @@ import zmq
 
 from agent.core.config import Config
 from agent.core.events import LinkTrouble
-from agent.core.messages import End, ResumePosition
+from agent.core.messages import ResumePosition
 from agent.core.views import LinkView
 from agent.link.backfill_client import BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
 from agent.link.bed_streams import BedStreams
+from agent.link.bundle_reader import BundleReader
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage, receive_frames
-from agent.link.reorder_buffer import ReorderBuffer
+from agent.link.packet_intake import MOST_PACKETS_READ, PacketIntake
 from agent.link.silence_watch import SilenceWatch
+from agent.wire.bundles import BUNDLE_TOPIC, LARGEST_HEAD_BYTES
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
 from agent.wire.inflow_guard import InflowGuard, InflowLimit
-from agent.wire.packets import LARGEST_HEADER_BYTES, LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES, Packet, parse_frames
+from agent.wire.packets import LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES
 from agent.wire.requests import ReplayAction, ReplayReply, backfill_endpoint
-from model.errors import EndpointError, FrameError
+from model.errors import EndpointError
 
-MOST_PACKETS_READ = 4096
-"""Packets taken at once, so that keyboard and screen are not kept waiting when a fast replay fills the queue."""
-MOST_BED_BYTES = 2**20
-"""Bytes of samples that a bed may bring at once; what comes after them is left out."""
-SMALL_PACKET_BYTES = MOST_BED_BYTES // MOST_PACKETS_READ
-"""Packets of this size cannot bring too many."""
 MOST_PACKETS_WAITING = 16_384
 """Packets that ZeroMQ holds for the monitor; more wait in the system and at the device."""
 MORE_MS = 2
@@ -40,12 +36,8 @@ MORE_MS = 2
 MOST_FRAMES_READ = 3 * MOST_PACKETS_READ
 READ_S = 0.03
 """Longest time of one reading: much can be rejected meanwhile."""
-MOST_BYTES_READ = 2**24
-"""Bytes of samples taken at once of all beds."""
 STREAM_INFLOW = InflowLimit("it sent more than the monitor can take", connection_bytes=2**24)
-LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEADER_BYTES + LARGEST_NAME_BYTES + 1024
-STALE_PACKETS_S = 2.5
-"""A bed is reported that for this time sends only what was taken or declared lost before."""
+LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEAD_BYTES + LARGEST_NAME_BYTES + 1024
 IDLE_S, IDLE_PACKETS = 0.5, 2
 """Without a packet for this time, and for so many packets' time, no run is about to follow, as it does in a loop."""
 BED_CHECK_S, CALM_CHECK_S = 0.1, 0.25
@@ -62,21 +54,20 @@ class LinkReceiver:
     def __init__(self, config: Config, beds: Sequence[str]) -> None:
         """Raises EndpointError where the endpoint makes no sense, ConfigError where it is not allowed without keys."""
         self.endpoint = config.link.endpoint
-        self.packets = 0
         self._beds = frozenset(beds)
         self._secured = bool(config.security.key)
+        self._bundles = config.link.bundles and not self._beds
+        """Whether it lets the device send bundles: where they hold other beds than it wants, they would not pay."""
         self._lost_s = config.monitor.lost_s
         self._connect(config)
         self._streams = BedStreams(config.monitor.beds)
         self._scheduler = BackfillScheduler(self._streams, self._client, config.link)
-        self._overloaded: set[bytes] = set()
-        """Names of beds whose packets are left out for now."""
+        bundles = BundleReader(self.socket, self._streams, config.monitor.beds) if self._bundles else None
+        self._intake = PacketIntake(self._streams, self._scheduler, bundles, self._beds)
         self._silence = SilenceWatch(self._connection, f"stream of {self.endpoint}")
-        self._last_s: float | None = None
         self._attentive_s = 0.0
         """Since when silence is the device's: before that the monitor itself had a pause."""
         self._received_s = 0.0
-        self._longest_packet_s = 0.0
         self._checked_s = 0.0
         self._emptied_s: float | None = None
         self._slept = True
@@ -101,6 +92,8 @@ class LinkReceiver:
             self.socket.set(zmq.IPV6, "[" in link.endpoint)
             for bed in self._beds or [""]:
                 self.socket.subscribe(bed)
+            if self._bundles:
+                self.socket.subscribe(BUNDLE_TOPIC)
             self.socket.connect(link.endpoint)
             self._client = BackfillClient(channel, security, context, self._guard)
         except BaseException as error:
@@ -132,7 +125,7 @@ class LinkReceiver:
         out counts as lost on the way: it is fetched again later, or declared missing.
         """
         self._scheduler.backlogged = enough
-        self._overloaded = {bed.encode() for bed in too_much}
+        self._intake.overloaded = {bed.encode() for bed in too_much}
 
     def heard_s(self, bed: str) -> float:
         """Return when the device was last known to send new samples as a bed, analysed or not; Unix time.
@@ -148,7 +141,7 @@ class LinkReceiver:
 
     def silent_s(self, now_s: float) -> float:
         """Return for how long neither a packet nor a reply has come."""
-        return now_s - max(self._attentive_s, self._last_s or 0.0, self._client.replied_s or 0.0)
+        return now_s - max(self._attentive_s, self._intake.last_s or 0.0, self._client.replied_s or 0.0)
 
     def is_paused(self, now_s: float) -> bool:
         """Return whether the device, which replays records, says that it is paused."""
@@ -222,7 +215,13 @@ class LinkReceiver:
 
     def is_idle(self, now_s: float) -> bool:
         """Return whether no packet has come for half a second, and for twice as long as a packet lasts."""
-        return self._last_s is None or now_s - self._last_s >= max(IDLE_S, IDLE_PACKETS * self._longest_packet_s)
+        last_s, packet_s = self._intake.last_s, self._intake.longest_packet_s
+        return last_s is None or now_s - last_s >= max(IDLE_S, IDLE_PACKETS * packet_s)
+
+    @property
+    def packets(self) -> int:
+        """Packets that were taken."""
+        return self._intake.packets
 
     @property
     def rejected(self) -> int:
@@ -232,7 +231,7 @@ class LinkReceiver:
     @property
     def patience_s(self) -> float:
         """How long `receive` need not be called while nothing comes."""
-        is_calm = self._last_s is not None and self._connection.connected and not self._streams.unsettled
+        is_calm = self._intake.last_s is not None and self._connection.connected and not self._streams.unsettled
         return CALM_CHECK_S if is_calm else BED_CHECK_S
 
     @property
@@ -247,7 +246,8 @@ class LinkReceiver:
 
     def view(self, now_s: float) -> LinkView:
         """Return the state of the link at `now_s`."""
-        state = "waiting" if self._last_s is None else "connected" if self.silent_s(now_s) < self._lost_s else "lost"
+        last_s = self._intake.last_s
+        state = "waiting" if last_s is None else "connected" if self.silent_s(now_s) < self._lost_s else "lost"
         offset_s, round_trip_s = self._client.offset_s, self._client.round_trip_s
         return LinkView(
             self.endpoint,
@@ -259,7 +259,7 @@ class LinkReceiver:
             None if round_trip_s is None else 1000 * round_trip_s,
             None if offset_s is None else 1000 * offset_s,
             self.is_paused(now_s),
-            max(self._last_s or 0.0, self._client.replied_s or 0.0) or None,
+            max(last_s or 0.0, self._client.replied_s or 0.0) or None,
         )
 
     def _read_packets(self, now_s: float, out: ChunkAssembler) -> None:
@@ -267,10 +267,10 @@ class LinkReceiver:
         if self._is_behind(now_s) or self._scheduler.is_congested(now_s):
             self._attentive_s = now_s
             return
-        bed_bytes: dict[str, int] = {}
-        size = count = taken = 0
+        size = count = 0
         until_s = time.monotonic() + READ_S
-        while count < MOST_FRAMES_READ and taken < MOST_BYTES_READ and time.monotonic() < until_s:
+        self._intake.begin()
+        while count < MOST_FRAMES_READ and not self._intake.has_enough and time.monotonic() < until_s:
             try:
                 frames = receive_frames(self.socket)
             except zmq.Again:
@@ -281,25 +281,7 @@ class LinkReceiver:
                 return
             count += len(frames)
             size += sum(map(len, frames))
-            message = self._parse_message(frames, now_s, out)
-            if message is None:
-                continue
-            buffer = self._streams.select_buffer(message, now_s, out)
-            if buffer is None:
-                continue
-            if reason := buffer.refuses(message):
-                self._streams.reject(reason, out, now_s, frames[0])
-                continue
-            taken += len(frames[2])
-            had_room = buffer.missing_since_s is None or not buffer.full
-            self._take_message(buffer, message, now_s, out)
-            buffer.head_bytes = len(frames[0]) + len(frames[1])
-            if self._exceeds_share(buffer.bed, frames, bed_bytes):
-                break
-            if buffer.missing_since_s is not None:
-                self._streams.incomplete.add(buffer.bed)
-                if had_room and buffer.full and self._scheduler.is_congested(now_s):
-                    break
+            self._intake.take(frames, now_s, out)
         self._attentive_s = now_s  # more is there that has not been looked at
         self._note_taken(size, count, emptied=False)
 
@@ -320,63 +302,16 @@ class LinkReceiver:
         elif emptied:
             self._inflow.note_empty(LARGEST_MESSAGE_BYTES)
 
-    def _parse_message(self, frames: Sequence[bytes], now_s: float, out: ChunkAssembler) -> Packet | End | None:
-        """Return the message of the frames; None where it is rejected, or of a bed that is not watched."""
-        try:
-            if self._overloaded and frames[0] in self._overloaded:
-                self._note_left_out(frames[0], now_s)
-                raise FrameError("it sends more than its share: left out, to be fetched later")
-            message = parse_frames(frames)
-        except FrameError as error:
-            self._streams.reject(str(error), out, now_s, frames[0])
-            return None
-        # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too.
-        return None if self._beds and message.bed not in self._beds else message
-
-    def _note_left_out(self, name: bytes, now_s: float) -> None:
-        self._last_s = now_s
-        if buffer := self._streams.buffers.get(name.decode(errors="replace")):
-            buffer.received_s = buffer.news_s = now_s
-
-    def _take_message(self, buffer: ReorderBuffer, message: Packet | End, now_s: float, out: ChunkAssembler) -> None:
-        self._last_s = buffer.received_s = now_s
-        if buffer.has_news(message):
-            buffer.news_s = now_s
-        if isinstance(message, Packet):
-            self.packets += 1
-            buffer.packet_s = message.header.count / message.header.fs
-            buffer.sample_bytes = len(message.payload) / message.header.count
-            self._longest_packet_s = max(self._longest_packet_s, buffer.packet_s)
-        parts = buffer.push(message, now_s)
-        if parts:
-            buffer.advanced_s = now_s
-            out.add_parts(buffer.bed, parts)
-        elif buffer.missing_since_s is None and now_s - buffer.advanced_s >= STALE_PACKETS_S:
-            reason = "only samples that were taken or declared missing before"
-            self._streams.reject(reason, out, now_s, buffer.bed.encode())
-
-    def _exceeds_share(self, bed: str, frames: Sequence[bytes], bed_bytes: dict[str, int]) -> bool:
-        """Count the bytes of a bed; return whether reading should pause, since most beds have brought too many."""
-        size = len(frames[2])
-        if size <= SMALL_PACKET_BYTES:
-            return False
-        bed_bytes[bed] = bed_bytes.get(bed, 0) + size
-        if bed_bytes[bed] <= MOST_BED_BYTES:
-            return False
-        self._overloaded.add(frames[0])
-        return 2 * len(self._overloaded) > self._streams.live
-
     def _check_beds(self, now_s: float, out: ChunkAssembler) -> None:
         """Check what need not be checked with every packet: the connections, silent beds, runs that wait."""
         if self._is_stream_dead(now_s):
-            self._silence.check(
-                max(self._attentive_s, self._last_s or 0.0), now_s, least_s=IDLE_PACKETS * self._longest_packet_s
-            )
+            heard_s = max(self._attentive_s, self._intake.last_s or 0.0)
+            self._silence.check(heard_s, now_s, least_s=IDLE_PACKETS * self._intake.longest_packet_s)
         for trouble in [*self._client.keep_connected(self._attentive_s, now_s), *self._connection.read()]:
             out.add_events(LinkTrouble(trouble))
         self._streams.count_live_beds(now_s)
         self._streams.promote_newcomers(now_s, out)
-        stream_down = self._last_s is not None and not self._connection.connected
+        stream_down = self._intake.last_s is not None and not self._connection.connected
         self._scheduler.poll_silent_beds(now_s, stream_down)
 
     def _is_stream_dead(self, now_s: float) -> bool:
@@ -385,5 +320,5 @@ class LinkReceiver:
             return False
         if not self._client.is_answering(now_s):
             return True
-        last_s = self._last_s or 0.0
+        last_s = self._intake.last_s or 0.0
         return any(buffer.advanced_s > last_s for buffer in self._streams.buffers.values())

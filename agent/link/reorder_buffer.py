@@ -121,6 +121,21 @@ class ReorderBuffer:
             return "samples behind the end of the run"
         return ""
 
+    def advance(self, first: int, count: int, fs: float, now_s: float) -> bool:
+        """Take `count` samples of this run that arrived now, if nothing is missing before them: the usual case.
+
+        They come out at once; it is as if their packet had been pushed. False for any other case: nothing was done.
+        """
+        if first != self.next or first != self.sent_stop or not self.start_known:
+            return False
+        if self._end is not None or self.missing_since_s is not None:
+            return False
+        self.next = self.sent_stop = first + count
+        self.fs = fs
+        self.packet_s = count / fs
+        self.received_s = self.news_s = self.advanced_s = now_s
+        return True
+
     def push(self, message: Packet | End, now_s: float) -> list[Packet | End]:
         """Take a message of this run that it does not refuse; return what can come out."""
         if isinstance(message, End):

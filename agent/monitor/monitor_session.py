@@ -14,7 +14,8 @@ from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, St
 from agent.core.run_clock import RunClock
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedView, LinkView, WardSnapshot
-from agent.link.link_receiver import MOST_PACKETS_READ, LinkReceiver
+from agent.link.link_receiver import LinkReceiver
+from agent.link.packet_intake import MOST_PACKETS_READ
 from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.catching_up import SAME_BEAT_S

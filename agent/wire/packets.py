@@ -103,42 +103,48 @@ _to_json = msgspec.json.Encoder().encode
 
 
 class PacketCutter:
-    """Cuts packets out of a chunk: the same frames as `encode_frames` of each packet, at a fraction of the cost."""
+    """Cuts packets out of a chunk: the same frames as `encode_frames` of each packet, at a fraction of the cost.
 
-    __slots__ = ("_bed", "_counts", "_first", "_fs", "_leads", "_narrow", "_run", "_size")
+    `bed`, `run`, `fs`: those of the chunk, whose first sample is `first`; `leads`: as JSON, `width` of them.
+    """
+
+    __slots__ = ("_counts", "_narrow", "_size", "bed", "first", "fs", "leads", "run", "width")
 
     def __init__(self, chunk: Chunk) -> None:
-        self._bed = chunk.bed.encode()
-        self._run = chunk.run
-        self._first = chunk.first
-        self._fs = chunk.fs
-        self._leads = _leads_to_json(chunk.leads)
+        self.bed = chunk.bed.encode()
+        self.run = chunk.run
+        self.first = chunk.first
+        self.fs = chunk.fs
+        self.leads = _leads_to_json(chunk.leads)
+        self.width = chunk.counts.shape[1]
         self._counts = chunk.counts
         dtype, payload = _pack_counts(chunk.counts)
         self._narrow = payload if dtype == "int16" else None  # what fits as a whole fits in each of its packets
-        self._size = DTYPE_BYTES["int16"] * chunk.counts.shape[1]
+        self._size = DTYPE_BYTES["int16"] * self.width
 
     def cut(self, start: int, stop: int, sequence: int, sent_s: float) -> list[bytes]:
         """Return the frames of a packet with the chunk's samples `start` to `stop`."""
-        dtype: Literal["int16", "int32"] = "int16"
-        if self._narrow is None and stop - start == len(self._counts):
-            dtype, payload = "int32", self._counts.astype("<i4").tobytes()
-        elif self._narrow is None:
-            dtype, payload = _pack_counts(self._counts[start:stop])
-        else:
-            payload = self._narrow[start * self._size : stop * self._size]
+        dtype, payload = self.pack(start, stop)
         header = SamplesHeader(
             v=WIRE_VERSION,
-            run=self._run,
+            run=self.run,
             sequence=sequence,
-            first=self._first + start,
+            first=self.first + start,
             count=stop - start,
-            fs=self._fs,
+            fs=self.fs,
             dtype=dtype,
             sent=sent_s,
-            leads=self._leads,
+            leads=self.leads,
         )
-        return [self._bed, _to_json(header), payload]
+        return [self.bed, _to_json(header), payload]
+
+    def pack(self, start: int, stop: int) -> tuple[Literal["int16", "int32"], bytes]:
+        """Return the third frame of that packet, and its type."""
+        if self._narrow is not None:
+            return "int16", self._narrow[start * self._size : stop * self._size]
+        if stop - start == len(self._counts):
+            return "int32", self._counts.astype("<i4").tobytes()
+        return _pack_counts(self._counts[start:stop])
 
 
 def encode_frames(message: Chunk | End) -> list[bytes]:
@@ -189,12 +195,12 @@ def parse_frames(frames: Sequence[bytes]) -> Packet | End:
     bed = decode_bed_name(frames[0])
     header = _parse_header(frames[1])
     if not header.run.isprintable():
-        _reject_unprintable_text("run", header.run)
+        reject_unprintable_text("run", header.run)
     if isinstance(header, EndHeader):
         if len(frames[2]):
             raise FrameError("an end with samples")
         return End(bed, header.run, header.first, header.fs, header.sequence, header.sent)
-    packet = Packet(bed, header, _leads_from_json(bytes(header.leads)), frames[2])
+    packet = Packet(bed, header, leads_from_json(bytes(header.leads)), frames[2])
     _check_payload(packet)
     return packet
 
@@ -219,11 +225,17 @@ def join_packets(packets: Sequence[Packet], arrived_s: float = 0.0, offset_s: fl
     bed, header, leads, payload = packets[0]
     if len(packets) > 1:
         payload = b"".join([packet.payload for packet in packets])
-    counts = np.frombuffer(payload, f"<i{DTYPE_BYTES[header.dtype]}").astype(np.int32).reshape(-1, len(leads))
-    if header.dtype == "int16":
-        counts[counts == MISSING_BY_DTYPE["int16"]] = MISSING
+    counts = unpack_counts(payload, header.dtype).reshape(-1, len(leads))
     sent_s = 0.0 if offset_s is None else packets[-1].header.sent - offset_s
     return Chunk(bed, header.run, header.first, header.fs, leads, counts, sent_s, arrived_s, header.sequence)
+
+
+def unpack_counts(payload: bytes, dtype: Literal["int16", "int32"]) -> NDArray[np.int32]:
+    """Return the counts (n,) of a third frame, MISSING where there is no value."""
+    counts = np.frombuffer(payload, f"<i{DTYPE_BYTES[dtype]}").astype(np.int32)
+    if dtype == "int16":
+        counts[counts == MISSING_BY_DTYPE["int16"]] = MISSING
+    return counts
 
 
 def cut_packet(packet: Packet, first: int, stop: int) -> Packet:
@@ -294,7 +306,7 @@ def decode_bed_name(frame: bytes) -> str:
         name = str(frame, "utf-8")
     except UnicodeDecodeError as error:
         raise FrameError(f"the bed name is not UTF-8: {error.reason}") from error
-    _reject_unprintable_text("bed name", name)
+    reject_unprintable_text("bed name", name)
     return name
 
 
@@ -334,14 +346,14 @@ def _read_wire_version(frame: bytes) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _leads_from_json(raw: bytes) -> tuple[Lead, ...]:
+def leads_from_json(raw: bytes) -> tuple[Lead, ...]:
     try:
         headers = _lead_headers.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"malformed leads: {make_printable(str(error), LONGEST_REASON)}") from error
     for lead in headers:
-        _reject_unprintable_text("lead name", lead.name)
-        _reject_unprintable_text("unit", lead.unit)
+        reject_unprintable_text("lead name", lead.name)
+        reject_unprintable_text("unit", lead.unit)
         if lead.low >= lead.high:
             raise FrameError(f"lead {lead.name}: rails {lead.low} and {lead.high} are not in order")
     if len({lead.name for lead in headers}) < len(headers):
@@ -354,7 +366,7 @@ def _leads_to_json(leads: tuple[Lead, ...]) -> msgspec.Raw:
     return msgspec.Raw(_to_json(leads))
 
 
-def _reject_unprintable_text(what: str, text: str) -> None:
+def reject_unprintable_text(what: str, text: str) -> None:
     # Names reach terminals and files, where a control character could do harm.
     if not text.isprintable():
         raise FrameError(f"the {what} holds characters that cannot be printed")
