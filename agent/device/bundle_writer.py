@@ -13,6 +13,7 @@ from agent.wire.bundles import (
     encode_bundle,
     encode_description,
     encode_descriptions,
+    pack_numbers,
 )
 from agent.wire.packets import LARGEST_PAYLOAD_BYTES, PacketCutter
 
@@ -107,7 +108,7 @@ class BundleWriter:
                     leads=leads,
                     samples=count,
                     sent_s=sent_s,
-                    numbers=tuple([self._number(cutter) for cutter in own]),
+                    packed_numbers=pack_numbers([self._number(cutter) for cutter in own]),
                     sequences=tuple([packet.sequence for packet in some]),
                     firsts=tuple([cutter.first + packet.start for cutter, packet in zip(own, some, strict=True)]),
                     payload=b"".join(payloads[at : at + most]),

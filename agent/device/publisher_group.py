@@ -40,6 +40,7 @@ class PublisherGroup:
         self._of_bed = {
             bed.encode(): publisher for own, publisher in zip(beds, self.publishers, strict=True) for bed in own
         }
+        self._only = self.publishers[0] if len(self.publishers) == 1 else None
         self.linger_s = self.publishers[0].linger_s
 
     def send(self, frames: Sequence[bytes]) -> bool:
@@ -48,8 +49,8 @@ class PublisherGroup:
 
     def send_packets(self, packets: Sequence[P], sent_s: float) -> list[P]:
         """Send what is due together, each by the device of its bed; return what has no room."""
-        if len(self.publishers) == 1:
-            return self.publishers[0].send_packets(packets, sent_s)
+        if self._only is not None:
+            return self._only.send_packets(packets, sent_s)
         shares: dict[PacketPublisher, list[P]] = {}
         for packet in packets:
             shares.setdefault(self._of_bed[packet.message.bed.encode()], []).append(packet)
@@ -57,11 +58,14 @@ class PublisherGroup:
 
     def keep(self, message: Chunk | End, stop: int, sent_s: float) -> None:
         """Keep what was sent."""
-        self._of_bed[message.bed.encode()].keep(message, stop, sent_s)
+        (self._only or self._of_bed[message.bed.encode()]).keep(message, stop, sent_s)
 
     def subscribed(self, beds: Iterable[str]) -> int:
         """Return how many of the beds have a subscriber."""
-        return sum(self._of_bed[bed.encode()].subscribed([bed]) for bed in beds)
+        shares: dict[PacketPublisher, list[str]] = {}
+        for bed in beds:
+            shares.setdefault(self._of_bed[bed.encode()], []).append(bed)
+        return sum(publisher.subscribed(share) for publisher, share in shares.items())
 
     def refusals(self) -> list[str]:
         """Return who was not admitted, or not answered, since the last call, in words."""

@@ -18,7 +18,7 @@ class BedStreams:
     """The reorder buffers by bed.
 
     `incomplete`: beds with missing samples. `live`: number of beds whose packets are coming in. `first_s`: when the
-    first bed appeared. `rejected`: packets that were not taken.
+    first bed appeared. `rejected`: packets that were not taken. `changes`: how often a bed got another buffer.
     """
 
     def __init__(self, most_beds: int) -> None:
@@ -27,6 +27,7 @@ class BedStreams:
         self.live = 0
         self.first_s: float | None = None
         self.rejected = 0
+        self.changes = 0
         self._rejections = RejectionLog()
         self._admission = BedAdmission(most_beds)
         self._takeover = RunTakeover()
@@ -45,6 +46,7 @@ class BedStreams:
     def resume(self, bed: str, position: ResumePosition, now_s: float) -> None:
         """Continue a bed where it was left."""
         at = position.next
+        self.changes += 1
         self.buffers[bed] = ReorderBuffer(
             bed,
             position.run,
@@ -122,6 +124,7 @@ class BedStreams:
             out.add_parts(present.bed, present.flush_as_lost("another device has sent as this bed", now_s))
             self._takeover.take_back(first, present)
             self.buffers[present.bed] = first
+            self.changes += 1
             self._reject_contested(first, now_s, out, packets=0)
             return first
         waiting = self._takeover.newcomers.get(present.bed)
@@ -168,6 +171,7 @@ class BedStreams:
     def _add_buffer(self, buffer: ReorderBuffer, from_start: bool, now_s: float) -> ReorderBuffer:
         self.first_s = now_s if self.first_s is None else self.first_s
         self.buffers[buffer.bed] = buffer
+        self.changes += 1
         buffer.advanced_s = buffer.news_s = now_s
         if from_start:
             buffer.join_at(0, 0, now_s)

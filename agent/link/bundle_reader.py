@@ -6,12 +6,13 @@ What could not be read meanwhile is fetched as what was lost on the way.
 """
 
 from collections.abc import Sequence, Set
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import zmq
 
 from agent.link.bed_streams import BedStreams
 from agent.link.chunk_assembler import ChunkAssembler
+from agent.link.reorder_buffer import ReorderBuffer
 from agent.wire.bundles import BUNDLE_TOPIC, Bundle, DescribedRun, is_bundle, parse_bundle, parse_descriptions
 from agent.wire.packets import Packet
 from model.errors import FrameError
@@ -19,6 +20,8 @@ from model.errors import FrameError
 LARGEST_SHARED_BYTES = 2**16
 """Up to this size the samples of all beds stay together; of a larger bundle each bed gets a copy, so that one bed whose
 samples wait does not keep those of all in memory."""
+MOST_GROUPS = 256
+"""Sets of beds that are sent together and remembered."""
 ASK_S, LONGEST_ASK_S = 1.0, 60.0
 """Pause between two times that descriptions are asked for again, and to what it doubles where they bring nothing."""
 
@@ -26,14 +29,26 @@ ASK_S, LONGEST_ASK_S = 1.0, 60.0
 class ReadBundle(NamedTuple):
     """What became of a bundle whose beds have `row_bytes` bytes of samples each.
 
-    `taken`: runs whose samples followed on the last ones and are on their way; `packet_s` seconds at most. `unusual`:
-    the packets of the other beds, for the ordinary way.
+    `taken`: runs whose samples followed on the last ones and are on their way; `packet_s` seconds each, at most.
+    `unusual`: the packets of the other beds, for the ordinary way.
     """
 
     taken: list[DescribedRun]
     row_bytes: int
     packet_s: float
     unusual: list[tuple[Packet, DescribedRun]]
+
+
+class _BundledBeds(NamedTuple):
+    """The beds of a bundle: run and rate of each, None and 1 where they are not known; `lowest_fs` of all rates.
+
+    `buffers`: the buffer of each bed, None where it has none, or is in another run.
+    """
+
+    runs: list[DescribedRun | None]
+    rates: list[float]
+    lowest_fs: float
+    buffers: list[ReorderBuffer | None]
 
 
 class BundleReader:
@@ -48,6 +63,12 @@ class BundleReader:
         self._runs: dict[int, DescribedRun] = {}
         self._numbers: dict[str, int] = {}
         """The number of the latest run of each bed."""
+        self._learned = 0
+        """How many were learned."""
+        self._groups: dict[tuple[int, bytes], _BundledBeds] = {}
+        """The beds of the latest bundles, by the number of leads and those of the runs, ..."""
+        self._groups_state = (0, 0, 0, 0)
+        """... as long as these stay the same: session of the device and of what is known, runs and buffers."""
         self._asked_s = 0.0
         self._pause_s = ASK_S
 
@@ -63,66 +84,70 @@ class BundleReader:
                 self._learn(frames, now_s, out)
                 return None
             bundle = parse_bundle(frames)
+            group = self._find_group(bundle)
         except FrameError as error:
             self._streams.reject(str(error), out, now_s)
             return None
-        runs = self._runs if bundle.session == self._session else {}
-        described = [runs.get(number) for number in bundle.numbers]
-        taken, others = self._advance(bundle, described, overloaded, now_s, out)
-        unusual = self._make_packets(bundle, described, others, now_s, out) if others else []
-        packet_s = bundle.samples / min([run.fs for run in taken]) if taken else 0.0
-        return ReadBundle(taken, bundle.row_bytes, packet_s, unusual)
+        taken, others = self._advance(bundle, group, overloaded, now_s, out)
+        unusual = self._make_packets(bundle, group, others, now_s, out) if others else []
+        return ReadBundle(taken, bundle.row_bytes, bundle.samples / group.lowest_fs, unusual)
+
+    def _find_group(self, bundle: Bundle) -> _BundledBeds:
+        """Return the beds of a bundle: the same ones are sent together again and again."""
+        state = bundle.session, self._session, self._learned, self._streams.changes
+        if state != self._groups_state or len(self._groups) >= MOST_GROUPS:
+            self._groups.clear()
+            self._groups_state = state
+        key = bundle.leads, bundle.packed_numbers
+        group = self._groups.get(key)
+        if group is None:
+            known = self._runs if bundle.session == self._session else {}
+            runs = [known.get(number) for number in bundle.numbers()]
+            group = self._groups[key] = _group_beds(runs, self._streams, bundle.leads)
+        return group
 
     def _advance(
-        self,
-        bundle: Bundle,
-        described: list[DescribedRun | None],
-        overloaded: Set[bytes],
-        now_s: float,
-        out: ChunkAssembler,
+        self, bundle: Bundle, group: _BundledBeds, overloaded: Set[bytes], now_s: float, out: ChunkAssembler
     ) -> tuple[list[DescribedRun], list[int]]:
-        """Take the rows of the beds in which nothing is missing; return their runs, and the numbers of the others."""
-        counts = bundle.unpack()
-        rows = counts if counts.nbytes <= LARGEST_SHARED_BYTES else [row.copy() for row in counts]
-        buffers = self._streams.buffers
+        """Take the rows of the beds in which nothing is missing; return their runs, and the places of the others."""
+        samples, sample_bytes = bundle.samples, bundle.row_bytes / bundle.samples
         settling = self._streams.settling()
-        count, leads, sent_s = bundle.samples, bundle.leads, bundle.sent_s
-        sample_bytes = bundle.row_bytes / count
-        taken: list[DescribedRun] = []
-        others: list[int] = []
-        for place, (run, first, sequence, row) in enumerate(
-            zip(described, bundle.firsts, bundle.sequences, rows, strict=True)
-        ):
-            buffer = buffers.get(run.bed) if run is not None else None
-            if (
-                run is None
-                or buffer is None
-                or buffer.run != run.run
-                or len(run.leads) != leads
-                or run.bed in settling
-                or run.name in overloaded
-                or not buffer.advance(first, count, run.fs, now_s)
-            ):
-                others.append(place)
-                continue
-            buffer.sample_bytes = sample_bytes
-            taken.append(run)
-            out.add_row(run, first, sequence, sent_s, row)
+        if overloaded or settling:
+            usual = [
+                run is not None and buffer is not None and run.bed not in settling and run.name not in overloaded
+                for run, buffer in zip(group.runs, group.buffers, strict=True)
+            ]
+            buffers = [buffer if may else None for buffer, may in zip(group.buffers, usual, strict=True)]
+        else:
+            buffers = group.buffers
+        others = [
+            place
+            for place, (buffer, first, fs) in enumerate(zip(buffers, bundle.firsts, group.rates, strict=True))
+            if buffer is None or not buffer.advance(first, samples, fs, sample_bytes, now_s)
+        ]
+        counts = bundle.unpack()
+        rows = list(counts) if counts.nbytes <= LARGEST_SHARED_BYTES else [row.copy() for row in counts]
+        runs = group.runs
+        firsts: Sequence[int] = bundle.firsts
+        sequences: Sequence[int] = bundle.sequences
+        if others:
+            left = set(others)
+            places = [place for place in range(len(firsts)) if place not in left]
+            runs, rows = [runs[place] for place in places], [rows[place] for place in places]
+            firsts = [firsts[place] for place in places]
+            sequences = [sequences[place] for place in places]
+        taken = cast(list[DescribedRun], runs)  # those without a description have no buffer
+        out.add_rows(taken, firsts, sequences, bundle.sent_s, rows)
         return taken, others
 
     def _make_packets(
-        self,
-        bundle: Bundle,
-        described: list[DescribedRun | None],
-        places: list[int],
-        now_s: float,
-        out: ChunkAssembler,
+        self, bundle: Bundle, group: _BundledBeds, places: list[int], now_s: float, out: ChunkAssembler
     ) -> list[tuple[Packet, DescribedRun]]:
         """Return the packets of some beds of a bundle; ask for descriptions where they lack."""
         packets: list[tuple[Packet, DescribedRun]] = []
         unknown = 0
         for place in places:
-            run = described[place]
+            run = group.runs[place]
             if run is None:
                 unknown += 1
                 continue
@@ -140,6 +165,7 @@ class BundleReader:
         session, described = parse_descriptions(frames)
         if session != self._session:
             self._session = session
+            self._learned += 1
             self._runs.clear()
             self._numbers.clear()
         had_room = True
@@ -165,12 +191,14 @@ class BundleReader:
                 self._numbers.pop(gone.bed, None)
         self._runs[run.number] = run
         self._numbers[run.bed] = run.number
+        self._learned += 1
 
     def _forget_unwatched(self) -> bool:
         """Forget the runs of beds that are not watched; return whether there is room then."""
         watched = self._streams.buffers
         self._runs = {number: run for number, run in self._runs.items() if run.bed in watched}
         self._numbers = {run.bed: number for number, run in self._runs.items()}
+        self._learned += 1
         return len(self._runs) < self._most_beds
 
     def _ask(self, now_s: float) -> None:
@@ -180,3 +208,10 @@ class BundleReader:
             self._pause_s = min(2 * self._pause_s, LONGEST_ASK_S)
             self._socket.unsubscribe(BUNDLE_TOPIC)
             self._socket.subscribe(BUNDLE_TOPIC)
+
+
+def _group_beds(runs: list[DescribedRun | None], streams: BedStreams, leads: int) -> _BundledBeds:
+    """Return the beds of a bundle of so many leads."""
+    rates = [1.0 if run is None else run.fs for run in runs]
+    buffers = [None if run is None or len(run.leads) != leads else streams.find_run(run.bed, run.run) for run in runs]
+    return _BundledBeds(runs, rates, min(rates), buffers)

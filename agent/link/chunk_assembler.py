@@ -1,7 +1,7 @@
 """Collects what one call of `LinkReceiver.receive` returns; consecutive packets of a bed become one chunk."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import zmq
@@ -15,16 +15,6 @@ from agent.wire.packets import Packet, continues_stream, join_packets
 LinkMessage = Chunk | Gap | End | Event
 
 
-class _BundleRow(NamedTuple):
-    """Samples of a bundle that follow on the ones before: `counts` (n, leads)."""
-
-    run: DescribedRun
-    first: int
-    sequence: int
-    sent_s: float
-    counts: NDArray[np.int32]
-
-
 class ChunkAssembler:
     """Joins packets that follow each other, which are then unpacked as fast as one.
 
@@ -36,7 +26,7 @@ class ChunkAssembler:
         self._offset_s = offset_s
         self._messages: list[LinkMessage] = []
         self._pending: dict[str, list[Packet]] = {}
-        self._rows: dict[str, list[_BundleRow]] = {}
+        self._rows: dict[str, list[Chunk]] = {}
 
     def add_events(self, *events: Event) -> None:
         """Add events as they are."""
@@ -45,7 +35,7 @@ class ChunkAssembler:
     def add_parts(self, bed: str, parts: Sequence[Packet | Gap | End]) -> None:
         """Add what came out of the reorder buffer of a bed, in order."""
         if rows := self._rows.pop(bed, None):
-            self._messages.append(self._join_rows(rows))
+            self._messages.append(_join_chunks(rows))
         packets = self._pending.setdefault(bed, [])
         for part in parts:
             if packets and not (isinstance(part, Packet) and continues_stream(part, packets[-1])):
@@ -56,34 +46,45 @@ class ChunkAssembler:
             else:
                 self._messages.append(part)
 
-    def add_row(self, run: DescribedRun, first: int, sequence: int, sent_s: float, counts: NDArray[np.int32]) -> None:
-        """Add samples of a bundle, `counts` (n, leads), that follow on all that came before of their bed."""
-        row = _BundleRow(run, first, sequence, sent_s, counts)
-        if packets := self._pending.pop(run.bed, None):
-            self._messages.append(self._join(packets))
-        rows = self._rows.get(run.bed)
-        if rows is None:
-            self._rows[run.bed] = [row]
-        elif rows[-1].run is run:
-            rows.append(row)
-        else:
-            self._messages.append(self._join_rows(rows))
-            self._rows[run.bed] = [row]
+    def add_rows(
+        self,
+        runs: Sequence[DescribedRun],
+        firsts: Sequence[int],
+        sequences: Sequence[int],
+        sent_s: float,
+        rows: Sequence[NDArray[np.int32]],
+    ) -> None:
+        """Add samples of a bundle, (n, leads) of each bed, that follow on all that came before of these beds."""
+        sent_s = 0.0 if self._offset_s is None else sent_s - self._offset_s
+        arrived_s, chunks = self._arrived_s, self._rows
+        for run, first, sequence, counts in zip(runs, firsts, sequences, rows, strict=True):
+            bed = run.bed
+            chunk = Chunk(bed, run.run, first, run.fs, run.leads, counts, sent_s, arrived_s, sequence)
+            if self._pending and (packets := self._pending.pop(bed, None)):
+                self._messages.append(self._join(packets))
+            before = chunks.get(bed)
+            if before is None:
+                chunks[bed] = [chunk]
+            elif (before[-1].run, before[-1].fs, before[-1].leads) == (run.run, run.fs, run.leads):
+                before.append(chunk)
+            else:
+                self._messages.append(_join_chunks(before))
+                chunks[bed] = [chunk]
 
     def assemble(self) -> list[LinkMessage]:
         """Return all messages; those of each bed in order."""
         packets = [self._join(packets) for packets in self._pending.values() if packets]
-        return self._messages + packets + [self._join_rows(rows) for rows in self._rows.values()]
-
-    def _join_rows(self, rows: list[_BundleRow]) -> Chunk:
-        run, first, sequence, sent_s, counts = rows[0]
-        if len(rows) > 1:
-            sent_s, counts = rows[-1].sent_s, np.concatenate([row.counts for row in rows])
-        sent_s = 0.0 if self._offset_s is None else sent_s - self._offset_s
-        return Chunk(run.bed, run.run, first, run.fs, run.leads, counts, sent_s, self._arrived_s, sequence)
+        return self._messages + packets + [_join_chunks(chunks) for chunks in self._rows.values()]
 
     def _join(self, packets: list[Packet]) -> Chunk:
         return join_packets(packets, self._arrived_s, self._offset_s)
+
+
+def _join_chunks(chunks: list[Chunk]) -> Chunk:
+    """Return chunks of a bed that follow each other as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return replace(chunks[0], sent_s=chunks[-1].sent_s, counts=np.concatenate([chunk.counts for chunk in chunks]))
 
 
 def receive_frames(socket: "zmq.Socket[bytes]") -> list[bytes]:

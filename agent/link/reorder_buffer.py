@@ -121,10 +121,10 @@ class ReorderBuffer:
             return "samples behind the end of the run"
         return ""
 
-    def advance(self, first: int, count: int, fs: float, now_s: float) -> bool:
+    def advance(self, first: int, count: int, fs: float, sample_bytes: float, now_s: float) -> bool:
         """Take `count` samples of this run that arrived now, if nothing is missing before them: the usual case.
 
-        They come out at once; it is as if their packet had been pushed. False for any other case: nothing was done.
+        It is as if their packet had been pushed and had come out. In any other case return False: nothing was done.
         """
         if first != self.next or first != self.sent_stop or not self.start_known:
             return False
@@ -133,6 +133,7 @@ class ReorderBuffer:
         self.next = self.sent_stop = first + count
         self.fs = fs
         self.packet_s = count / fs
+        self.sample_bytes = sample_bytes
         self.received_s = self.news_s = self.advanced_s = now_s
         return True
 

@@ -85,7 +85,7 @@ class DescribedRun(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """Packets of many beds that were sent together: `numbers`, `sequences`, `firsts` and the rows of `payload`.
+    """Packets of many beds that were sent together: `packed_numbers`, `sequences`, `firsts` and the rows of `payload`.
 
     All have `samples` samples of each of `leads` leads of `dtype`. `session`: number of the start of the device.
     """
@@ -95,10 +95,17 @@ class Bundle(NamedTuple):
     leads: int
     samples: int
     sent_s: float
-    numbers: tuple[int, ...]
+    packed_numbers: bytes
     sequences: tuple[int, ...]
     firsts: tuple[int, ...]
     payload: bytes
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the number of the run of each bed. Raises FrameError where one comes twice."""
+        numbers: tuple[int, ...] = struct.unpack(f"<{len(self.firsts)}I", self.packed_numbers)
+        if len(set(numbers)) < len(numbers):
+            raise FrameError("a bundle with two packets of a bed")
+        return numbers
 
     @property
     def row_bytes(self) -> int:
@@ -134,7 +141,7 @@ _to_json = msgspec.json.Encoder().encode
 
 def encode_bundle(bundle: Bundle) -> list[bytes]:
     """Return the frames of a bundle."""
-    beds = len(bundle.numbers)
+    beds = len(bundle.firsts)
     head = _HEAD.pack(
         BUNDLE_VERSION,
         DTYPE_BYTES[bundle.dtype],
@@ -144,12 +151,20 @@ def encode_bundle(bundle: Bundle) -> list[bytes]:
         bundle.session,
         bundle.sent_s,
     )
-    arrays = struct.pack(f"<{2 * beds}Q{beds}I", *bundle.sequences, *bundle.firsts, *bundle.numbers)
-    return [BUNDLE_TOPIC, head + arrays, bundle.payload]
+    places = struct.pack(f"<{2 * beds}Q", *bundle.sequences, *bundle.firsts)
+    return [BUNDLE_TOPIC, head + places + bundle.packed_numbers, bundle.payload]
+
+
+def pack_numbers(numbers: Sequence[int]) -> bytes:
+    """Return numbers of runs as a bundle has them."""
+    return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
 def parse_bundle(frames: Sequence[bytes]) -> Bundle:
-    """Check the frames of a bundle without unpacking its samples. Raises FrameError, which says what is wrong."""
+    """Check the frames of a bundle without unpacking its samples and numbers.
+
+    Raises FrameError, which says what is wrong.
+    """
     _, head, payload = frames
     if len(head) < _HEAD.size:
         raise FrameError(f"a bundle with a head of {len(head)} bytes")
@@ -165,12 +180,10 @@ def parse_bundle(frames: Sequence[bytes]) -> Bundle:
     if not 0 <= sent_s <= LATEST_S:
         raise FrameError("a bundle with an impossible time of sending")
     places = struct.unpack_from(f"<{2 * beds}Q", head, _HEAD.size)
-    numbers = struct.unpack_from(f"<{beds}I", head, _HEAD.size + 2 * 8 * beds)
+    numbers = head[-4 * beds :]
     sequences, firsts = places[:beds], places[beds:]
     if max(firsts) + count > LARGEST_INDEX or max(sequences) > LARGEST_INDEX:
         raise FrameError("sample indices beyond 2^53")
-    if len(set(numbers)) < beds:
-        raise FrameError("a bundle with two packets of a bed")
     return Bundle(session, DTYPES[size], leads, count, sent_s, numbers, sequences, firsts, payload)
 
 
