@@ -40,9 +40,10 @@ class ReadBundle(NamedTuple):
 
 
 class _BundledBeds(NamedTuple):
-    """The beds of a bundle: run and rate of each, None and 1 where they are not known; `lowest_fs` of all rates.
+    """The beds of a bundle: run and rate of each, None and 1 where they are not known.
 
-    `buffers`: the buffer of each bed, None where it has none, or is in another run.
+    `buffers`: the buffer of each bed, None where it has none, or is in another run; `lowest_fs`: the lowest rate of
+    those that have one.
     """
 
     runs: list[DescribedRun | None]
@@ -168,14 +169,16 @@ class BundleReader:
             self._learned += 1
             self._runs.clear()
             self._numbers.clear()
-        had_room = True
+        forgets = True
         for run in described:
             if isinstance(run, FrameError):
                 self._streams.reject(str(run), out, now_s)
                 continue
             if run.bed not in self._numbers and len(self._runs) >= self._most_beds:
-                had_room = had_room and self._forget_unwatched()
-                if not had_room:
+                if forgets:
+                    forgets = False
+                    self._forget_unwatched()
+                if len(self._runs) >= self._most_beds:
                     self._streams.reject(f"more than {self._most_beds} beds are described", out, now_s)
                     continue
             if self._runs.get(run.number) != run:
@@ -193,13 +196,12 @@ class BundleReader:
         self._numbers[run.bed] = run.number
         self._learned += 1
 
-    def _forget_unwatched(self) -> bool:
-        """Forget the runs of beds that are not watched; return whether there is room then."""
+    def _forget_unwatched(self) -> None:
+        """Forget the runs of beds that are not watched."""
         watched = self._streams.buffers
         self._runs = {number: run for number, run in self._runs.items() if run.bed in watched}
         self._numbers = {run.bed: number for number, run in self._runs.items()}
         self._learned += 1
-        return len(self._runs) < self._most_beds
 
     def _ask(self, now_s: float) -> None:
         """Let the device describe all runs again, unless that was just asked for."""
@@ -214,4 +216,5 @@ def _group_beds(runs: list[DescribedRun | None], streams: BedStreams, leads: int
     """Return the beds of a bundle of so many leads."""
     rates = [1.0 if run is None else run.fs for run in runs]
     buffers = [None if run is None or len(run.leads) != leads else streams.find_run(run.bed, run.run) for run in runs]
-    return _BundledBeds(runs, rates, min(rates), buffers)
+    known = [fs for fs, buffer in zip(rates, buffers, strict=True) if buffer is not None]
+    return _BundledBeds(runs, rates, min(known, default=1.0), buffers)

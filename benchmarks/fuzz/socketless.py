@@ -61,7 +61,7 @@ class QueueSocket:
     def _ignore(self, *_: Any) -> None:
         """Do nothing: options, addresses and subscriptions mean nothing to a queue."""
 
-    set = setsockopt = subscribe = connect = disconnect = monitor = _ignore  # the names of zmq.Socket
+    set = setsockopt = subscribe = unsubscribe = connect = disconnect = monitor = _ignore  # the names of zmq.Socket
 
     def close(self, *_: Any) -> None:
         self.closed = True
@@ -84,9 +84,9 @@ class QueueContext:
         return self.sockets[kind]
 
 
-def open_queued_link(settings: Config) -> tuple[LinkReceiver, QueueSocket, QueueSocket]:
-    """Return a link, the queue of its stream, and that of its backfill channel."""
+def open_queued_link(settings: Config, beds: Sequence[str] = ()) -> tuple[LinkReceiver, QueueSocket, QueueSocket]:
+    """Return a link to these beds, or all, the queue of its stream, and that of its backfill channel."""
     context = QueueContext()
     with patch.object(zmq.Context, "instance", lambda: context):
-        link = LinkReceiver(settings, [])
+        link = LinkReceiver(settings, beds)
     return link, context.sockets[zmq.SUB], context.sockets[zmq.DEALER]
