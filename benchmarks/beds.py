@@ -3,8 +3,9 @@
 A simulator on one core sends every bed in packets; a monitor on another follows them all and writes JSON lines.
 Measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, without start-up), gaps, added
 latency once it has warmed up, and memory. Packets hold 200 ms, as those of `ecg-agent simulate ward` do, unless
-`--packet-ms` says otherwise. `--figure` draws cost against beds. The peer is OSEA's BeatDetectAndClassify in C, 0.148
-CPU s an hour of one lead on this database; it neither receives nor shows.
+`--packet-ms` says otherwise, and are sent together unless it is `--wire 1`. `--figure` draws cost against beds. The
+peer is OSEA's BeatDetectAndClassify in C, 0.148 CPU s an hour of one lead on this database; it neither receives nor
+shows.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import psutil
 
 from benchmarks.figures import write_figures
-from benchmarks.processes import follow, sample, simulator, start
+from benchmarks.processes import Sample, follow, sample, simulator, start
 from model.records.resample import FS
 
 OSEA_S = 0.148
@@ -51,8 +52,11 @@ LEAD_OPTIONS: dict[int, tuple[str, ...]] = {1: ("--lead", "MLII,V2"), 2: ()}
 """Every record has one of the leads II and V2, two of 48 have both."""
 
 
-def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None, leads: int) -> dict[str, Any]:
-    """Run simulator and monitor once with a number of beds, and return the figures."""
+def measure(
+    beds: int, seconds: float, packet_ms: float, tick_ms: float | None, leads: int, wire: int = 2
+) -> dict[str, Any]:
+    """Run simulator and monitor once with a number of beds, and return the figures. `wire`: version of the format."""
+    os.environ["ECG_AGENT_LINK_BUNDLES"] = "true" if wire > 1 else "false"
     arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
     with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:
         spent_file = Path(folder) / "stages.json"
@@ -65,7 +69,9 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None, 
         _pin(psutil.Process(monitor.pid), 0)
         assert monitor.stdout is not None
         lines: list[dict[str, Any]] = []
-        reader = threading.Thread(target=_read, args=(monitor.stdout, lines), daemon=True)
+        begun: list[Sample] = []
+        note = lambda: begun.append(sample(source.process))  # noqa: E731  # of the simulator, at the first line
+        reader = threading.Thread(target=_read, args=(monitor.stdout, lines, note), daemon=True)
         reader.start()
         run = follow(monitor)
         reader.join()
@@ -79,6 +85,7 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None, 
     return {
         "beds": beds,
         "packet_ms": packet_ms,
+        "wire": wire,
         "leads": leads,
         "analysed_s": analysed_s,
         "share_analysed": analysed_s / (beds * seconds),
@@ -91,6 +98,7 @@ def measure(beds: int, seconds: float, packet_ms: float, tick_ms: float | None, 
         "added_p99_ms": float(np.percentile(added, 99)),
         "most_mb": max(moment.rss_mb for moment in run.samples),
         "simulator_cpu_s": simulated.cpu_s,
+        "simulator_s": (simulated.cpu_s - begun[0].cpu_s) / hours,
         "simulator_mb": simulated.rss_mb,
     }
 
@@ -101,9 +109,11 @@ def _pin(process: psutil.Process, core: int) -> None:
         process.cpu_affinity([core])
 
 
-def _read(out: IO[bytes], lines: list[dict[str, Any]]) -> None:
+def _read(out: IO[bytes], lines: list[dict[str, Any]], note: Callable[[], object]) -> None:
     with out:
         for line in out:
+            if not lines:
+                note()
             fields = json.loads(line)
             lines.append({key: fields[key] for key in KEYS if key in fields})
 
@@ -143,13 +153,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90.0, help="how long each monitor runs")
     parser.add_argument("--packet-ms", type=float, default=200.0, help="signal in a packet")
     parser.add_argument("--leads", type=int, choices=LEAD_OPTIONS, default=1, help="analysed leads of each bed")
+    parser.add_argument("--wire", type=int, choices=(1, 2), default=2, help="version of the wire format")
     parser.add_argument("--tick-ms", type=float, help="how often the monitor polls; by default as configured")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/beds.json"), help="file of the figures")
     parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
     options = parser.parse_args()
     results = []
     for beds in map(int, options.beds.split(",")):
-        run = measure(beds, options.seconds, options.packet_ms, options.tick_ms, options.leads)
+        run = measure(beds, options.seconds, options.packet_ms, options.tick_ms, options.leads, options.wire)
         results.append(run)
         print(
             f"{beds:5} beds, {options.packet_ms:g} ms: "
@@ -159,7 +170,8 @@ def main() -> None:
             f"{run['share_analysed']:.0%} of real time analysed",
             flush=True,
         )
-        print("      " + ", ".join(f"{name} {value:.3f}" for name, value in run["stages_s"].items()), flush=True)
+        spent = run["stages_s"] | {"simulator": run["simulator_s"]}
+        print("      " + ", ".join(f"{name} {value:.3f}" for name, value in spent.items()), flush=True)
     write_figures(options.json, {"runs": results})
     if options.figure is not None:
         draw(results, options.figure)

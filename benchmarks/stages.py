@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import agent.link.bundle_reader
 import agent.link.chunk_assembler
 import agent.link.link_receiver
 import agent.link.packet_intake
@@ -38,6 +39,7 @@ from model.beats.cluster_smoothing import ClusterSmoothing
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("socket", agent.link.link_receiver, ("receive_frames",)),
     ("decode", agent.link.packet_intake, ("parse_frames",)),
+    ("decode", agent.link.bundle_reader, ("parse_bundle",)),
     ("decode", agent.link.chunk_assembler, ("join_packets",)),
     ("link", LinkReceiver, ("receive",)),
     ("wait", LinkReceiver, ("wait",)),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.bundled import BED_LEADS, ramp, write_bundles
+from support.bundled import BED_LEADS, ramp
 
 from agent.core import config as configuration
 from agent.core.config import override_config
@@ -14,6 +14,7 @@ from agent.core.events import Event, PacketRejected
 from agent.core.messages import MISSING, Chunk, End
 from agent.core.wording import event_text
 from agent.device.bundle_writer import BundleWriter
+from agent.link import link_receiver
 from agent.link.backfill_client import CHANNEL_ABSENT_S
 from agent.link.bundle_reader import ASK_S, LARGEST_SHARED_BYTES
 from agent.link.chunk_assembler import LinkMessage
@@ -21,9 +22,16 @@ from agent.link.packet_intake import MOST_BED_BYTES, MOST_PACKETS_READ
 from agent.link.reorder_buffer import ReorderBuffer
 from agent.wire.bundles import BUNDLE_TOPIC, encode_description, encode_descriptions
 from agent.wire.packets import PacketCutter, encode_frames
+from benchmarks.fuzz.bundles import write_bundles
 from benchmarks.fuzz.socketless import open_queued_link
 
 TICK_S = 0.2
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading takes as long as the machine needs: what it leaves for the next one is no question of time."""
+    monkeypatch.setattr(link_receiver, "READ_S", 60.0)
 
 
 class Monitor:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import zmq
-from support.bundled import BED_LEADS, DueChunk, ramp
+from support.bundled import BED_LEADS, ramp
 
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
@@ -21,6 +21,7 @@ from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
 from agent.wire.bundles import BUNDLE_TOPIC
 from agent.wire.packets import decode_frames
+from benchmarks.fuzz.bundles import DueChunk
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, run_schedule
 

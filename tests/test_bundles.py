@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bundled import BED_LEADS, ramp, write_bundles
+from support.bundled import BED_LEADS, ramp
 
 from agent.core.messages import MISSING, Chunk, End
 from agent.device.bundle_writer import BundleWriter
 from agent.wire import bundles
 from agent.wire.bundles import BUNDLE_TOPIC, Bundle, DescribedRun, parse_bundle, parse_descriptions
 from agent.wire.packets import DTYPE_BYTES, LARGEST_PAYLOAD_BYTES, decode_frames, encode_frames, join_packets
+from benchmarks.fuzz.bundles import write_bundles
 from model.errors import FrameError
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text(encoding="utf-8")

@@ -91,7 +91,7 @@ def test_mutated_inputs(name: str, subjects: Callable[[str], Subject]) -> None:
     run()
 
 
-@pytest.mark.parametrize("name", ["wire", "request", "reply", "header", "annotation", "checkpoint", "config"])
+@pytest.mark.parametrize("name", ["wire", "bundle", "request", "reply", "header", "annotation", "checkpoint", "config"])
 def test_any_bytes(name: str, subjects: Callable[[str], Subject]) -> None:
     """Any bytes are accepted, or refused as documented."""
     subject = subjects(name)

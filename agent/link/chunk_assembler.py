@@ -35,7 +35,7 @@ class ChunkAssembler:
     def add_parts(self, bed: str, parts: Sequence[Packet | Gap | End]) -> None:
         """Add what came out of the reorder buffer of a bed, in order."""
         if rows := self._rows.pop(bed, None):
-            self._messages.append(_join_chunks(rows))
+            self._messages.append(_join_following(rows))
         packets = self._pending.setdefault(bed, [])
         for part in parts:
             if packets and not (isinstance(part, Packet) and continues_stream(part, packets[-1])):
@@ -68,19 +68,19 @@ class ChunkAssembler:
             elif (before[-1].run, before[-1].fs, before[-1].leads) == (run.run, run.fs, run.leads):
                 before.append(chunk)
             else:
-                self._messages.append(_join_chunks(before))
+                self._messages.append(_join_following(before))
                 chunks[bed] = [chunk]
 
     def assemble(self) -> list[LinkMessage]:
         """Return all messages; those of each bed in order."""
         packets = [self._join(packets) for packets in self._pending.values() if packets]
-        return self._messages + packets + [_join_chunks(chunks) for chunks in self._rows.values()]
+        return self._messages + packets + [_join_following(chunks) for chunks in self._rows.values()]
 
     def _join(self, packets: list[Packet]) -> Chunk:
         return join_packets(packets, self._arrived_s, self._offset_s)
 
 
-def _join_chunks(chunks: list[Chunk]) -> Chunk:
+def _join_following(chunks: list[Chunk]) -> Chunk:
     """Return chunks of a bed that follow each other as one."""
     if len(chunks) == 1:
         return chunks[0]

@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.figures import write_figures
-from benchmarks.fuzz import files, messages, sequences, sessions, streams
+from benchmarks.fuzz import bundles, files, messages, sequences, sessions, streams
 from benchmarks.fuzz.worker import Guard, Tally, Target, draw, hunt, run_input, started
 from model.errors import CheckpointError, ConfigError, FrameError, RecordError, RunError
 
 TARGETS = {
     "wire": Target(messages.wire, (FrameError,), 415),
+    "bundle": Target(bundles.single, (FrameError,), 100),
     "request": Target(messages.request, (FrameError,), 70),
     "reply": Target(messages.reply, (FrameError,), 70),
     "stream": Target(streams.Streams, (), 10, limit_s=10.0),

@@ -66,6 +66,7 @@ def check_bounds(link: LinkReceiver, most_beds: int) -> None:
     """Check that a link holds no more than it may. Raises AssertionError."""
     streams = link._streams
     assert len(streams.buffers) <= most_beds, "too many beds"
+    assert link._intake._bundles is None or len(link._intake._bundles._runs) <= most_beds, "too many runs described"
     assert len(link._client._open) <= MOST_OPEN_REQUESTS, "too many requests"
     for buffer in streams.buffers.values():
         held = sum(len(packet.payload) + PACKET_OVERHEAD_BYTES for _, _, packet in buffer._held)

@@ -27,11 +27,12 @@ class Messages:
         """Frames of a real message with some bytes, JSON values or whole frames changed."""
         frames = list(random.choice(self._seeds))
         choice = random.random()
-        if choice < 0.45:
+        texts = [i for i, frame in enumerate(frames) if frame.startswith(b"{")]
+        if choice < (0.45 if texts else 0.9):
             i = random.randrange(len(frames))
             frames[i] = mutated(random, frames[i], self._all, JSON_TOKENS)
         elif choice < 0.9:
-            i = next((i for i, frame in enumerate(frames) if frame.startswith(b"{")), 0)
+            i = texts[0]
             fields = altered(random, json.loads(frames[i]))
             frames[i] = dumped(fields)
             if i + 1 < len(frames) and random.random() < 0.5:

@@ -24,12 +24,14 @@ from agent.monitor.alarm_history import AlarmHistory
 from agent.monitor.snapshot import SnapshotMaker
 from agent.pipeline.pipeline import Pipeline
 from agent.wire.packets import LARGEST_INDEX
+from benchmarks.fuzz.bundles import BundledRuns, bundle_of, misshapen_bundle
 from benchmarks.fuzz.invariants import OrderCheck, check_bounds
 from benchmarks.fuzz.mutation import JSON_TOKENS, altered, dumped, mutated
 from benchmarks.fuzz.socketless import open_queued_link
 from benchmarks.fuzz.streams import FIRSTS, JUMPS, PACKET, REPLY, Classify, check_result
 
-LOST, STEP, ANSWER = b"lost", b"step", b"answer"
+LOST, STEP, ANSWER, TOLD, BUNDLE = b"lost", b"step", b"answer", b"told", b"bundle"
+"""Beside a packet that arrives: one that does not, time, how the device answers, a description, a bundled packet."""
 ANSWERS = (b"honest", b"honest", b"honest", b"silent", b"empty", b"forgetful", b"first", b"twice", b"far", b"another")
 """How a device answers: what it has, nothing at all, no packets, nothing of the past, one packet, all twice, a stop
 that it never sent, another run."""
@@ -165,15 +167,19 @@ class Sequences:
         queues = [self._misordered(random, self._planned_run(random, f"bed {i}", beds)) for i in range(beds)]
         often = random.choice((0.3, 0.3, 0.3, 0.01))
         parts: list[bytes] = []
+        bundled = BundledRuns() if random.random() < 0.5 else None
         while queues:
             queue = random.choice(queues)
             if not queue:
                 queues.remove(queue)
                 continue
-            frames = queue.pop(0).frames()
-            if random.random() < 0.05:
-                frames = _misshapen(random, frames)
-            parts += _step(PACKET if random.random() < 0.9 else LOST, *frames)
+            planned = queue.pop(0)
+            frames = planned.frames()
+            if bundled is not None and planned.samples and random.random() < 0.8:
+                parts += _bundle_steps(random, planned, frames, bundled)
+            else:
+                frames = _misshapen(random, frames) if random.random() < 0.05 else frames
+                parts += _step(PACKET if random.random() < 0.9 else LOST, *frames)
             if random.random() < often:
                 parts += _step(STEP, str(random.choice(STEPS_S)).encode())
             if random.random() < 0.05:
@@ -192,10 +198,12 @@ class Sequences:
                 monitor.device.answer = frames[0]
             elif name == REPLY:
                 monitor.device.prepared.append(frames)
+            elif name == TOLD:
+                monitor.arrived.append(frames)
             else:
-                monitor.device.keep(frames)
-                if name == PACKET:
-                    monitor.arrived.append(frames)
+                monitor.device.keep(frames[:3])
+                if name in (PACKET, BUNDLE):
+                    monitor.arrived.append(frames[3:] if name == BUNDLE else frames)
         for _ in range(LAST_STEPS):
             monitor.pass_time(LAST_STEP_S)
         monitor.finish()
@@ -301,7 +309,9 @@ def analysed(folder: Path) -> Sequences:
 
 
 def _check_signal(chunk: Chunk) -> None:
-    """Check that each sample is the one that its number says. Raises AssertionError."""
+    """Check that each sample is the one that its number says; of more leads none does. Raises AssertionError."""
+    if len(chunk.leads) > len(LEADS):
+        return
     samples = (chunk.first % RAMP + np.arange(len(chunk.counts))) % RAMP
     assert np.array_equal(chunk.counts[:, 0], samples), "a sample in the wrong place"
 
@@ -338,6 +348,22 @@ def _misshapen(random: Random, frames: list[bytes]) -> list[bytes]:
         return [*frames[:2], _signal(int(header["first"]), int(header["count"]), len(header["leads"]))]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return frames
+
+
+def _bundle_steps(random: Random, planned: PlannedPacket, frames: list[bytes], bundled: BundledRuns) -> list[bytes]:
+    """Return the steps of a packet that comes in a bundle: the frames of both versions, after its description."""
+    key = planned.bed, planned.run, planned.fs, planned.leads
+    number, is_new = bundled.number(key)
+    parts: list[bytes] = []
+    if (is_new and random.random() < 0.9) or random.random() < 0.1:
+        parts += _step(TOLD, *bundled.describe(random, key, LEADS))
+    if random.random() < 0.1:
+        return [*parts, *_step(LOST, *frames)]
+    made = bundle_of(number, planned.sequence, planned.first, planned.samples, planned.leads, frames[2])
+    if random.random() < 0.05:
+        made, place = misshapen_bundle(random, made)
+        made[2] = _signal(*place)
+    return [*parts, *_step(BUNDLE, *frames, *made)]
 
 
 def _odd_reply(random: Random, frames: list[bytes]) -> list[bytes]:
