@@ -13,6 +13,7 @@ from agent.core.config import override_config
 from agent.core.events import Event, PacketRejected
 from agent.core.messages import MISSING, Chunk, End
 from agent.core.wording import event_text
+from agent.device import bundle_writer
 from agent.device.bundle_writer import BundleWriter
 from agent.link import link_receiver
 from agent.link.backfill_client import CHANNEL_ABSENT_S
@@ -32,6 +33,12 @@ TICK_S = 0.2
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading takes as long as the machine needs: what it leaves for the next one is no question of time."""
     monkeypatch.setattr(link_receiver, "READ_S", 60.0)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two beds make a bundle: they are enough for a test."""
+    monkeypatch.setattr(bundle_writer, "LEAST_BUNDLED", 2)
 
 
 class Monitor:

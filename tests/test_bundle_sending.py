@@ -14,6 +14,7 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config, override_config
 from agent.core.messages import Beat, Chunk, End, Gap, Ledger
+from agent.device import bundle_writer
 from agent.device import publisher as publishing
 from agent.device.publisher import LEAST_QUEUE, PacketPublisher
 from agent.device.publisher_group import PublisherGroup
@@ -28,6 +29,12 @@ from simulator.scheduler import PlaybackSpeed, SchedulerClock, open_replays, run
 PATIENCE_S = 120.0
 BEDS = ("a", "b", "c")
 Frames = list[bytes]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two beds make a bundle: they are enough for a test."""
+    monkeypatch.setattr(bundle_writer, "LEAST_BUNDLED", 2)
 
 
 def device_settings(**link: object) -> Config:

@@ -13,9 +13,18 @@ from hypothesis import strategies as st
 from support.bundled import BED_LEADS, ramp
 
 from agent.core.messages import MISSING, Chunk, End
+from agent.device import bundle_writer
 from agent.device.bundle_writer import BundleWriter
 from agent.wire import bundles
-from agent.wire.bundles import BUNDLE_TOPIC, Bundle, DescribedRun, parse_bundle, parse_descriptions
+from agent.wire.bundles import (
+    BUNDLE_TOPIC,
+    Bundle,
+    DescribedRun,
+    encode_bundle,
+    pack_numbers,
+    parse_bundle,
+    parse_descriptions,
+)
 from agent.wire.packets import DTYPE_BYTES, LARGEST_PAYLOAD_BYTES, decode_frames, encode_frames, join_packets
 from benchmarks.fuzz.bundles import write_bundles
 from model.errors import FrameError
@@ -23,6 +32,12 @@ from model.errors import FrameError
 PAGE = (Path(__file__).parents[1] / "docs" / "wire.md").read_text(encoding="utf-8")
 SECTION = PAGE[PAGE.index("## Version 2") :]
 HEAD_BYTES = 24
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two beds make a bundle: they are enough for a test."""
+    monkeypatch.setattr(bundle_writer, "LEAST_BUNDLED", 2)
 
 
 def read(messages: list[list[bytes]]) -> list[Chunk | End]:
@@ -108,12 +123,17 @@ def test_a_large_bundle_is_cut() -> None:
     assert [message.bed for message in read(messages)] == [chunk.bed for chunk in many]
 
 
-def test_one_bed_alone_is_a_packet_of_version_1() -> None:
-    """A bundle of one bed would cost more than its packet: it is sent as that, and not described."""
-    assert write_bundles(BundleWriter(), [ramp("a", 0)]) == [encode_frames(ramp("a", 0))]
+def test_few_beds_send_packets_of_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle of few beds costs as much as their packets: they are sent as these, and not described."""
+    monkeypatch.undo()
+    for beds in ("a", "abc"):
+        due = [ramp(bed, 0) for bed in beds]
+        assert write_bundles(BundleWriter(), due) == [encode_frames(chunk) for chunk in due]
+    assert len(write_bundles(BundleWriter(), [ramp(bed, 0) for bed in "abcd"])) == 2
 
 
-HEAD, COUNTS = write_bundles(BundleWriter(), [ramp("a", 0), ramp("b", 25)])[1][1:]
+COUNTS = np.arange(50, dtype="<i2").tobytes()
+HEAD = encode_bundle(Bundle(7, "int16", 1, 25, 1.0, pack_numbers([0, 1]), (0, 1), (0, 25), COUNTS))[1]
 
 
 def changed(offset: int, layout: str, value: float) -> bytes:
@@ -234,7 +254,7 @@ def test_page_example() -> None:
     ]
     assert [chunk.counts[:, 0].tolist() for chunk in found] == [[-145, -140, MISSING], [1000, 300, -64]]
     assert {chunk.sent_s for chunk in found} == {1735689600.25}
-    assert bundles.encode_bundle(bundle) == [BUNDLE_TOPIC, head, counts]
+    assert encode_bundle(bundle) == [BUNDLE_TOPIC, head, counts]
 
 
 def test_page_limits_and_keys() -> None:

@@ -19,8 +19,8 @@ from agent.wire.packets import LARGEST_PAYLOAD_BYTES, PacketCutter
 
 DESCRIPTION_BYTES = 2**18
 """Bytes of descriptions in a message, about."""
-LEAST_BUNDLED = 2
-"""A bundle of fewer beds costs more than packets of version 1."""
+LEAST_BUNDLED = 4
+"""A bundle of fewer beds costs a monitor as much as their packets of version 1."""
 
 
 class DuePacket(Protocol):
@@ -99,7 +99,8 @@ class BundleWriter:
             for at in range(0, len(members), most):
                 some = members[at : at + most]
                 if len(some) < LEAST_BUNDLED:
-                    yield SentTogether(some, some[0].frames(sent_s))
+                    for packet in some:
+                        yield SentTogether([packet], packet.frames(sent_s))
                     continue
                 own = cutters[at : at + most]
                 bundle = Bundle(

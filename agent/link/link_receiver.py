@@ -40,6 +40,8 @@ STREAM_INFLOW = InflowLimit("it sent more than the monitor can take", connection
 LARGEST_MESSAGE_BYTES = LARGEST_PAYLOAD_BYTES + LARGEST_HEAD_BYTES + LARGEST_NAME_BYTES + 1024
 IDLE_S, IDLE_PACKETS = 0.5, 2
 """Without a packet for this time, and for so many packets' time, no run is about to follow, as it does in a loop."""
+STEADY_S = 1.0
+"""What has brought a packet within this time needs no look at each bed."""
 BED_CHECK_S, CALM_CHECK_S = 0.1, 0.25
 """How often the connection and silent beds are checked; the longer one while packets come and nothing is missing."""
 RECENT_S = 10.0
@@ -316,7 +318,7 @@ class LinkReceiver:
 
     def _is_stream_dead(self, now_s: float) -> bool:
         """Return whether something should have come over the stream: no reply comes either, or newer samples do."""
-        if self._streams.complete:
+        if self._streams.complete or now_s - (self._intake.last_s or 0.0) < STEADY_S:
             return False
         if not self._client.is_answering(now_s):
             return True
