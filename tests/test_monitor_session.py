@@ -33,6 +33,7 @@ class SilentLink:
 
     packets = rejected = 0
     patience_s = 0.1
+    others_ended = False
 
     def view(self, _now_s: float) -> LinkView:
         return LinkView("tcp://x", "connected", 0, 0)

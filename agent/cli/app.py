@@ -28,6 +28,7 @@ from agent.cli.options import (
     MetricsOption,
     NotifyFromOption,
     NotifyOption,
+    PartOption,
     PublishOption,
     RecordOption,
     ReplicaOption,
@@ -41,6 +42,7 @@ from agent.cli.options import (
     WebOption,
     WebTokenOption,
     WeightsOption,
+    WorkersOption,
     load_net_config,
     serve_web,
 )
@@ -102,6 +104,8 @@ def watch_beds(
     web: WebOption = None,
     web_token: WebTokenOption = None,
     svg: SvgOption = None,
+    workers: WorkersOption = 1,
+    part: PartOption = None,
     key: KeyOption = None,
     server_key: ServerKeyOption = None,
     insecure: InsecureOption = None,
@@ -127,11 +131,18 @@ def watch_beds(
     settings = configuration.override_config(settings, "notify", priority=notify_from)
     settings = serve_web(settings, web, web_token)
     from agent.cli.monitor import MonitorOptions, run_monitor, run_source
+    from agent.cli.worker_processes import share_beds
+    from agent.link.bed_part import WHOLE_WARD, BedPart
 
     outputs = tuple(notify or ()), tuple(publish or ()), bridge.open_truth(source, fs, unit) if truth else None
-    options = MonitorOptions(tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, replica=replica)
+    watched = BedPart.read(part) if part else WHOLE_WARD
+    options = MonitorOptions(
+        tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, replica=replica, part=watched
+    )
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
-    if source is not None:
+    if workers > 1:
+        share_beds(settings, options, workers, source)
+    elif source is not None:
         bridge.check_source_arguments(bed, endpoint)
         run_source(settings, options, arguments)
     else:

@@ -17,6 +17,7 @@ from agent.cli.stop_signals import StopFlag
 from agent.core.class_trust import TRUST_KEY, encode_class_trust
 from agent.core.config import Config, override_config
 from agent.core.events import Event
+from agent.link.bed_part import WHOLE_WARD, BedPart
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
@@ -40,6 +41,7 @@ class MonitorOptions:
     `notify`, `publish`: where to send results, as `agent.outputs.output_options` reads them. `truth`: the reference
     annotations of the record, if they are to be shown. `replays`: the device is a replay of ours.
     `replica`: the name under which a store of a fleet knows this monitor; None for one by host and process.
+    `part`: which of the beds it watches, if several monitors share them.
     """
 
     beds: tuple[str, ...]
@@ -53,6 +55,7 @@ class MonitorOptions:
     truth: ReferenceTruth | None = None
     replays: bool = False
     replica: str | None = None
+    part: BedPart = WHOLE_WARD
 
 
 def run_monitor(
@@ -97,7 +100,7 @@ def run_monitor(
         outputs, store = _enter_outputs(options, config, stack)
         web = _enter_web(config, stack)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
-        link = LinkReceiver(config, options.beds)
+        link = LinkReceiver(config, options.beds, options.part)
         stack.callback(link.close)
         truth = options.truth
         sinks = [truth] if truth else []
@@ -109,7 +112,8 @@ def run_monitor(
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
                 if truth:
                     print(f"ecg-agent: {truth.summary()}", file=sys.stderr)  # noqa: T201
-            for line in describe_absent_beds(session.pipeline.beds, options.beds, config.bed):
+            expected = (filter(options.part.has, names) for names in (options.beds, config.bed))
+            for line in describe_absent_beds(session.pipeline.beds, *expected):
                 print(f"ecg-agent: {line}", file=sys.stderr)  # noqa: T201
         if options.svg is not None:
             _write_svg_picture(session, options.svg, config, truth)

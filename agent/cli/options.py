@@ -7,6 +7,7 @@ import typer
 
 from agent.cli.completion import LEAD_NAMES, SET_NAMES, complete_from, complete_record, complete_weights
 from agent.core.config import Config, load_config, override_config
+from agent.link.bed_part import MOST_PARTS
 from model.errors import ConfigError
 
 USUAL_RECORD = "208"
@@ -164,6 +165,16 @@ PublishOption = Annotated[
 ReplicaOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Name this monitor in the store of a fleet.", show_default="host and process"),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER", help="Share the beds between so many processes, which print lines.", min=1, max=MOST_PARTS
+    ),
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option(metavar="K/N", help="Watch one of N parts of the beds, by their names.", show_default="all of them"),
 ]
 WebOption = Annotated[
     str | None,

@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 
 import zmq
 
+from agent.link.bed_part import MOST_OTHERS, WatchedBeds
 from agent.link.bed_streams import BedStreams
 from agent.link.chunk_assembler import ChunkAssembler
 from agent.link.reorder_buffer import ReorderBuffer
@@ -50,20 +51,25 @@ class _BundledBeds(NamedTuple):
     rates: list[float]
     lowest_fs: float
     buffers: list[ReorderBuffer | None]
+    rows: list[int] | None = None
+    """The rows of the bundle that these are, if other monitors watch the others."""
 
 
 class BundleReader:
     """The runs that a device has described, of `most_beds` beds at most, and the way of a bundle into their buffers."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", streams: BedStreams, most_beds: int) -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", streams: BedStreams, watched: WatchedBeds, most_beds: int) -> None:
         self._socket = socket
         self._streams = streams
+        self._watched = watched
         self._most_beds = most_beds
         self._session = -1
         """Number of the start of the device that described them."""
         self._runs: dict[int, DescribedRun] = {}
         self._numbers: dict[str, int] = {}
         """The number of the latest run of each bed."""
+        self._elsewhere: set[int] = set()
+        """Numbers of runs of beds that other monitors watch."""
         self._learned = 0
         """How many were learned."""
         self._groups: dict[tuple[int, bytes], _BundledBeds] = {}
@@ -89,6 +95,8 @@ class BundleReader:
         except FrameError as error:
             self._streams.reject(str(error), out, now_s)
             return None
+        if group.rows is not None:
+            bundle = bundle.select(group.rows)
         taken, others = self._advance(bundle, group, overloaded, now_s, out)
         unusual = self._make_packets(bundle, group, others, now_s, out) if others else []
         return ReadBundle(taken, bundle.row_bytes, bundle.samples / group.lowest_fs, unusual)
@@ -102,9 +110,14 @@ class BundleReader:
         key = bundle.leads, bundle.packed_numbers
         group = self._groups.get(key)
         if group is None:
-            known = self._runs if bundle.session == self._session else {}
-            runs = [known.get(number) for number in bundle.numbers()]
-            group = self._groups[key] = _group_beds(runs, self._streams, bundle.leads)
+            is_known = bundle.session == self._session
+            known, elsewhere = (self._runs, self._elsewhere) if is_known else ({}, set())
+            numbers = bundle.numbers()
+            rows = [row for row, number in enumerate(numbers) if number not in elsewhere]
+            group = _group_beds([known.get(numbers[row]) for row in rows], self._streams, bundle.leads)
+            if len(rows) < len(numbers):
+                group = group._replace(rows=rows)
+            self._groups[key] = group
         return group
 
     def _advance(
@@ -169,11 +182,16 @@ class BundleReader:
             self._learned += 1
             self._runs.clear()
             self._numbers.clear()
+            self._elsewhere.clear()
         forgets = True
         for run in described:
             if isinstance(run, FrameError):
                 self._streams.reject(str(run), out, now_s)
                 continue
+            if not self._watched.has(run.bed):
+                self._note_elsewhere(run)
+                continue
+            self._elsewhere.discard(run.number)
             if run.bed not in self._numbers and len(self._runs) >= self._most_beds:
                 if forgets:
                     forgets = False
@@ -184,6 +202,14 @@ class BundleReader:
             if self._runs.get(run.number) != run:
                 self._note(run)
                 self._pause_s = ASK_S
+
+    def _note_elsewhere(self, run: DescribedRun) -> None:
+        """Note that other monitors watch the bed of a run."""
+        self._watched.note_other(run.bed, False)
+        if run.number not in self._elsewhere and len(self._elsewhere) < MOST_OTHERS:
+            self._elsewhere.add(run.number)
+            self._runs.pop(run.number, None)
+            self._learned += 1
 
     def _note(self, run: DescribedRun) -> None:
         """Note a run, in the place of the bed's earlier one and of what had its number."""

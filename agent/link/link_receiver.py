@@ -16,6 +16,7 @@ from agent.core.messages import ResumePosition
 from agent.core.views import LinkView
 from agent.link.backfill_client import BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
+from agent.link.bed_part import WHOLE_WARD, BedPart, WatchedBeds
 from agent.link.bed_streams import BedStreams
 from agent.link.bundle_reader import BundleReader
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage, receive_frames
@@ -51,21 +52,23 @@ ATTENTION_S = 1.0
 
 
 class LinkReceiver:
-    """A subscription to the `beds` of one device, or to all of them where none is named."""
+    """A subscription to the `beds` of one device, to all of them where none is named; of these, to those in `part`."""
 
-    def __init__(self, config: Config, beds: Sequence[str]) -> None:
+    def __init__(self, config: Config, beds: Sequence[str], part: BedPart = WHOLE_WARD) -> None:
         """Raises EndpointError where the endpoint makes no sense, ConfigError where it is not allowed without keys."""
         self.endpoint = config.link.endpoint
-        self._beds = frozenset(beds)
+        self._watched = WatchedBeds(beds, part)
         self._secured = bool(config.security.key)
-        self._bundles = config.link.bundles and not self._beds
+        self._bundles = config.link.bundles and not beds
         """Whether it lets the device send bundles: where they hold other beds than it wants, they would not pay."""
         self._lost_s = config.monitor.lost_s
         self._connect(config)
         self._streams = BedStreams(config.monitor.beds)
         self._scheduler = BackfillScheduler(self._streams, self._client, config.link)
-        bundles = BundleReader(self.socket, self._streams, config.monitor.beds) if self._bundles else None
-        self._intake = PacketIntake(self._streams, self._scheduler, bundles, self._beds)
+        bundles = (
+            BundleReader(self.socket, self._streams, self._watched, config.monitor.beds) if self._bundles else None
+        )
+        self._intake = PacketIntake(self._streams, self._scheduler, bundles, self._watched)
         self._silence = SilenceWatch(self._connection, f"stream of {self.endpoint}")
         self._attentive_s = 0.0
         """Since when silence is the device's: before that the monitor itself had a pause."""
@@ -92,7 +95,7 @@ class LinkReceiver:
             secure_client(self.socket, security)
             self.socket.set(zmq.RCVHWM, min(link.buffer_packets, MOST_PACKETS_WAITING))
             self.socket.set(zmq.IPV6, "[" in link.endpoint)
-            for bed in self._beds or [""]:
+            for bed in self._watched.names or [""]:
                 self.socket.subscribe(bed)
             if self._bundles:
                 self.socket.subscribe(BUNDLE_TOPIC)
@@ -117,7 +120,7 @@ class LinkReceiver:
     def resume(self, positions: Mapping[str, ResumePosition], now_s: float) -> None:
         """Continue where these beds were left: what was sent since is requested."""
         for bed, position in positions.items():
-            if not self._beds or bed in self._beds:
+            if self._watched.has(bed):
                 self._streams.resume(bed, position, now_s)
 
     def set_backlog(self, enough: Set[str], too_much: Set[str]) -> None:
@@ -202,7 +205,7 @@ class LinkReceiver:
         if now_s - self._checked_s >= self.patience_s or self._inflow.has_reports:
             self._checked_s = now_s
             self._check_beds(now_s, out)
-        self._client.say_hello(now_s, self._streams.complete)
+        self._client.say_hello(now_s, self._streams.complete or (not self._streams.buffers and self.others_ended))
         if self.is_idle(now_s) or self.is_paused(now_s):
             self._client.watch_replay(now_s)
         return out.assemble()
@@ -240,6 +243,11 @@ class LinkReceiver:
     def behind(self) -> bool:
         """Whether a bed waits for what was missed."""
         return bool(self._streams.incomplete)
+
+    @property
+    def others_ended(self) -> bool:
+        """Whether there are beds that other monitors watch, whose runs have all ended."""
+        return self._watched.others_ended
 
     @property
     def refused(self) -> bool:

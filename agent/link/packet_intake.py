@@ -1,9 +1,10 @@
 """Takes the messages of the stream: each packet into the buffer of its bed, as much as a bed may bring at once."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from agent.core.messages import End
 from agent.link.backfill_scheduler import BackfillScheduler
+from agent.link.bed_part import WatchedBeds
 from agent.link.bed_streams import BedStreams
 from agent.link.bundle_reader import BundleReader, ReadBundle
 from agent.link.chunk_assembler import ChunkAssembler
@@ -25,7 +26,7 @@ STALE_PACKETS_S = 2.5
 
 
 class PacketIntake:
-    """The way of packets into the buffers of `streams`: of the `beds`, or of all where none is named.
+    """The way of packets of the beds that are `watched` into the buffers of `streams`.
 
     `packets`: how many were taken. `last_s`: when the latest came, None before the first. `longest_packet_s`: seconds
     of signal in the longest. `overloaded`: names of beds whose packets are left out for now. `has_enough`: whether
@@ -33,7 +34,7 @@ class PacketIntake:
     """
 
     def __init__(
-        self, streams: BedStreams, scheduler: BackfillScheduler, bundles: BundleReader | None, beds: Set[str]
+        self, streams: BedStreams, scheduler: BackfillScheduler, bundles: BundleReader | None, watched: WatchedBeds
     ) -> None:
         """`bundles`: what reads them, None where they were not subscribed to."""
         self.packets = 0
@@ -44,7 +45,7 @@ class PacketIntake:
         self._streams = streams
         self._scheduler = scheduler
         self._bundles = bundles
-        self._beds = beds
+        self._watched = watched
         self._bed_bytes: dict[bytes, int] = {}
         """Bytes that beds have brought since `begin`, in packets that are not small."""
         self._bytes = self._left = 0
@@ -65,8 +66,9 @@ class PacketIntake:
             self._take(message, frames[0], len(frames[0]) + len(frames[1]), now_s, out)
 
     def _take_bundle(self, read: ReadBundle, now_s: float, out: ChunkAssembler) -> None:
-        if read.taken:
+        if read.taken or self._watched.shares:
             self.last_s = now_s
+        if read.taken:
             self.packets += len(read.taken)
             self.longest_packet_s = max(self.longest_packet_s, read.packet_s)
             self._count(len(read.taken), len(read.taken) * read.row_bytes)
@@ -107,8 +109,12 @@ class PacketIntake:
         except FrameError as error:
             self._streams.reject(str(error), out, now_s, frames[0])
             return None
-        # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too.
-        return None if self._beds and message.bed not in self._beds else message
+        if self._watched.has(message.bed):  # ZeroMQ subscribes by prefix: bed 1 would bring bed 10 too
+            return message
+        if self._watched.shares:
+            self.last_s = now_s
+            self._watched.note_other(message.bed, isinstance(message, End))
+        return None
 
     def _leave_out(self, name: bytes, now_s: float, out: ChunkAssembler) -> None:
         """Reject a packet of a bed that has far too much to be analysed; it is heard all the same."""

@@ -392,4 +392,4 @@ class MonitorSession:
 
     def _all_ended(self) -> bool:
         beds = self.pipeline.beds
-        return bool(beds) and all(bed.ended for bed in beds.values())
+        return all(bed.ended for bed in beds.values()) if beds else self.link.others_ended

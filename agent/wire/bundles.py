@@ -112,6 +112,16 @@ class Bundle(NamedTuple):
         """Bytes of the counts of a bed."""
         return self.samples * self.leads * DTYPE_BYTES[self.dtype]
 
+    def select(self, rows: list[int]) -> "Bundle":
+        """Return the bundle of some of its beds."""
+        counts = np.frombuffer(self.payload, np.uint8).reshape(-1, self.row_bytes)
+        return self._replace(
+            packed_numbers=np.frombuffer(self.packed_numbers, "<u4")[rows].tobytes(),
+            sequences=tuple([self.sequences[row] for row in rows]),
+            firsts=tuple([self.firsts[row] for row in rows]),
+            payload=counts[rows].tobytes(),
+        )
+
     def unpack(self) -> NDArray[np.int32]:
         """Return the counts (beds, samples, leads), MISSING where there is no value."""
         return unpack_counts(self.payload, self.dtype).reshape(-1, self.samples, self.leads)
