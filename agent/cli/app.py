@@ -49,6 +49,7 @@ from agent.cli.options import (
 from agent.cli.work_place import choose_work_place, complete_cluster_option
 from agent.core import config as configuration
 from agent.dashboard.key_table import keys_sentence
+from agent.link.bed_part import WHOLE_WARD, BedPart
 from model.errors import EcgError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -130,24 +131,17 @@ def watch_beds(
     )
     settings = configuration.override_config(settings, "notify", priority=notify_from)
     settings = serve_web(settings, web, web_token)
-    from agent.cli.monitor import MonitorOptions, run_monitor, run_source
-    from agent.cli.worker_processes import share_beds
-    from agent.link.bed_part import WHOLE_WARD, BedPart
+    from agent.cli.monitor import MonitorOptions, start_monitor
 
     outputs = tuple(notify or ()), tuple(publish or ()), bridge.open_truth(source, fs, unit) if truth else None
-    watched = BedPart.read(part) if part else WHOLE_WARD
-    options = MonitorOptions(
-        tuple(bed or ()), json, seconds, until_end, svg, record, *outputs, replica=replica, part=watched
-    )
+    watched = tuple(bed or ()), json, seconds, until_end, svg, record, *outputs
+    options = MonitorOptions(*watched, replica=replica, part=BedPart.read(part) if part else WHOLE_WARD)
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
-    if workers > 1:
-        share_beds(settings, options, workers, source)
-    elif source is not None:
-        bridge.check_source_arguments(bed, endpoint)
-        run_source(settings, options, arguments)
-    else:
+    if source is None:
         bridge.reject_source_arguments(arguments)
-        run_monitor(settings, options)
+    else:
+        bridge.check_source_arguments(bed, endpoint)
+    start_monitor(settings, options, None if source is None else arguments, workers)
 
 
 app.command("demo", epilog=keys_sentence())(demo.play_demo)

@@ -58,6 +58,18 @@ class MonitorOptions:
     part: BedPart = WHOLE_WARD
 
 
+def start_monitor(config: Config, options: MonitorOptions, source: BridgeArguments | None, workers: int) -> None:
+    """Monitor a device, a source, or with several workers. Raises what each of these does."""
+    if workers > 1:
+        from agent.cli.worker_processes import share_beds
+
+        share_beds(config, options, source, workers)
+    elif source is not None:
+        run_source(config, options, source)
+    else:
+        run_monitor(config, options)
+
+
 def run_monitor(
     config: Config,
     options: MonitorOptions,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock, Thread
 from typing import IO
 
+from agent.cli.bridge import BridgeArguments
 from agent.cli.monitor import MonitorOptions
 from agent.cli.stop_signals import StopFlag
 from agent.core.config import Config
@@ -26,24 +27,26 @@ READ_BYTES = 2**16
 PREFIX = "ecg-agent: "
 
 
-def share_beds(config: Config, options: MonitorOptions, workers: int, source: str | None) -> None:
+def share_beds(config: Config, options: MonitorOptions, source: BridgeArguments | None, workers: int) -> None:
     """Monitor with so many workers until the end, a signal, or the failure of one.
 
     Raises ConfigError for what several processes cannot share, and else what `run_workers` raises.
     """
+    if source is not None:
+        raise ConfigError("--from has one bed: leave --workers out")
     of_one_process = {
         "--record": options.record,
         "--svg": options.svg,
         "--replica": options.replica,
         "--truth": options.truth,
-        "--from": source,
         "--metrics": config.monitor.metrics,
         "--web": config.web.address,
     }
     for name, given in of_one_process.items():
         if given:
-            alone = f"start a monitor for each part (--part 1/{workers}), each with its own" if name != "--from" else ""
-            raise ConfigError(f"{name} is of one process: leave --workers out" + (f", or {alone}" if alone else ""))
+            raise ConfigError(
+                f"{name} is of one process: leave --workers out, or start a monitor for each part (--part 1/{workers})"
+            )
     if options.part != WHOLE_WARD:
         raise ConfigError("--workers makes the parts itself: leave --part or --workers out")
     with StopFlag() as stop:
@@ -74,7 +77,7 @@ def run_workers(arguments: Sequence[str], workers: int, stop: Callable[[], bool]
     """
     out = _SharedOutput()
     all_workers = [
-        _Worker(number, worker_arguments(arguments, number, workers), out) for number in range(1, workers + 1)
+        _WardWorker(number, worker_arguments(arguments, number, workers), out) for number in range(1, workers + 1)
     ]
     try:
         while any(worker.runs for worker in all_workers):
@@ -110,7 +113,7 @@ class _SharedOutput:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Worker:
+class _WardWorker:
     """A monitor in a process of its own, which ends with this one."""
 
     def __init__(self, number: int, arguments: Sequence[str], out: _SharedOutput) -> None:
