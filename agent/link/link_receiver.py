@@ -25,7 +25,7 @@ from agent.link.silence_watch import SilenceWatch
 from agent.wire.bundles import BUNDLE_TOPIC, LARGEST_HEAD_BYTES
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
-from agent.wire.inflow_guard import InflowGuard, InflowLimit
+from agent.wire.inflow_guard import FEW_CHECK_S, InflowGuard, InflowLimit
 from agent.wire.packets import LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES
 from agent.wire.requests import ReplayAction, ReplayReply, backfill_endpoint
 from model.errors import EndpointError
@@ -87,7 +87,7 @@ class LinkReceiver:
             check_endpoint(endpoint, security)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
-        self._guard = InflowGuard()
+        self._guard = InflowGuard(FEW_CHECK_S)
         self._inflow = self._guard.watch(STREAM_INFLOW, encrypted=bool(security.key))
         self._connection = ConnectionMonitor(self.socket, link.endpoint, security, inflow=self._inflow)
         try:

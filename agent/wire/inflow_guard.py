@@ -22,6 +22,8 @@ from agent.wire.tcp_connection import TcpConnection
 CHECK_S, BUSY_CHECK_S = 0.05, 0.005
 """Pauses between two checks, the short one while much comes. libzmq takes some 300 MB/s from a connection, so that
 about 15 MB come before the first check; a check takes 3 us for each connection."""
+FEW_CHECK_S = 0.1
+"""The longer one of a monitor, which has two connections and made both: to wake up is what its checks cost."""
 BUSY_SHARE = 1 / 16
 """Much is this share of what a connection may bring."""
 SPARE_BYTES = 4096
@@ -270,9 +272,10 @@ class SocketInflow:
 
 
 class InflowGuard:
-    """A thread that checks the connections of sockets twenty times a second, once there is one; one a process."""
+    """A thread that checks the connections of sockets once there is one, `check_s` apart; one a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_s: float = CHECK_S) -> None:
+        self._check_s = check_s
         self._inflows: list[SocketInflow] = []
         self._lock = Lock()
         """Held during a check, so that a socket which has been forgotten is no longer touched."""
@@ -312,12 +315,12 @@ class InflowGuard:
             self._thread.start()
 
     def _run(self) -> None:
-        pause_s = CHECK_S
+        pause_s = self._check_s
         while not self._closed.wait(pause_s):
             now_s = time.monotonic()
             with self._lock:
                 cut = [inflow.check(now_s) for inflow in self._inflows]
-                pause_s = BUSY_CHECK_S if any(inflow.is_busy for inflow in self._inflows) else CHECK_S
+                pause_s = BUSY_CHECK_S if any(inflow.is_busy for inflow in self._inflows) else self._check_s
             if any(cut):
                 self._give_back_until_s = now_s + 2 * GIVE_BACK_S
             if self._gave_back_s < min(now_s - GIVE_BACK_S, self._give_back_until_s):
