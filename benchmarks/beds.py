@@ -53,9 +53,12 @@ LEAD_OPTIONS: dict[int, tuple[str, ...]] = {1: ("--lead", "MLII,V2"), 2: ()}
 
 
 def measure(
-    beds: int, seconds: float, packet_ms: float, tick_ms: float | None, leads: int, wire: int = 2
+    beds: int, seconds: float, packet_ms: float, tick_ms: float | None, leads: int, wire: int = 2, workers: int = 1
 ) -> dict[str, Any]:
-    """Run simulator and monitor once with a number of beds, and return the figures. `wire`: version of the format."""
+    """Run simulator and monitor once with a number of beds, and return the figures. `wire`: version of the format.
+
+    Several workers are measured as whole processes, with their start, and not stage by stage.
+    """
     os.environ["ECG_AGENT_LINK_BUNDLES"] = "true" if wire > 1 else "false"
     arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
     with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:
@@ -63,20 +66,25 @@ def measure(
         os.environ["STAGES_FILE"] = str(spent_file)
         if tick_ms is not None:
             os.environ["ECG_AGENT_MONITOR_TICK_MS"] = str(tick_ms)
-        _pin(source.process, 1)
         options = ("--endpoint", source.endpoint, "--json", "--seconds", str(seconds), *LEAD_OPTIONS[leads])
-        monitor = start(*options, out=subprocess.PIPE, module=("benchmarks.stages",))
-        _pin(psutil.Process(monitor.pid), 0)
+        if workers > 1:
+            monitor = start(*options, "--workers", str(workers), out=subprocess.PIPE)
+        else:
+            monitor = start(*options, out=subprocess.PIPE, module=("benchmarks.stages",))
+            _pin(source.process, 1)
+            _pin(psutil.Process(monitor.pid), 0)
         assert monitor.stdout is not None
         lines: list[dict[str, Any]] = []
         begun: list[Sample] = []
         note = lambda: begun.append(sample(source.process))  # noqa: E731  # of the simulator, at the first line
         reader = threading.Thread(target=_read, args=(monitor.stdout, lines, note), daemon=True)
         reader.start()
-        run = follow(monitor)
+        run = follow(monitor, workers > 1)
         reader.join()
         simulated = sample(source.process)
-        spent: dict[str, float] = json.loads(spent_file.read_text(encoding="utf-8"))
+        spent: dict[str, float] = {"processes": run.cpu_s}
+        if workers == 1:
+            spent = json.loads(spent_file.read_text(encoding="utf-8"))
     analysed_s = sum(line["analysed"] for line in lines if line["type"] == "ledger") / FS
     began_s = {line["bed"]: line["time_s"] for line in reversed(lines) if line.get("kind") == "start"}
     beats = [line for line in lines if line["type"] == "beat"]
@@ -86,6 +94,7 @@ def measure(
         "beds": beds,
         "packet_ms": packet_ms,
         "wire": wire,
+        "workers": workers,
         "leads": leads,
         "analysed_s": analysed_s,
         "share_analysed": analysed_s / (beds * seconds),
@@ -154,13 +163,15 @@ def main() -> None:
     parser.add_argument("--packet-ms", type=float, default=200.0, help="signal in a packet")
     parser.add_argument("--leads", type=int, choices=LEAD_OPTIONS, default=1, help="analysed leads of each bed")
     parser.add_argument("--wire", type=int, choices=(1, 2), default=2, help="version of the wire format")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the beds")
     parser.add_argument("--tick-ms", type=float, help="how often the monitor polls; by default as configured")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/beds.json"), help="file of the figures")
     parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
     options = parser.parse_args()
     results = []
     for beds in map(int, options.beds.split(",")):
-        run = measure(beds, options.seconds, options.packet_ms, options.tick_ms, options.leads, options.wire)
+        how = options.seconds, options.packet_ms, options.tick_ms, options.leads, options.wire, options.workers
+        run = measure(beds, *how)
         results.append(run)
         print(
             f"{beds:5} beds, {options.packet_ms:g} ms: "

@@ -61,11 +61,14 @@ def core_percent(samples: Sequence[Sample]) -> float:
     return 100 * (samples[-1].cpu_s - samples[0].cpu_s) / (samples[-1].at_s - samples[0].at_s)
 
 
-def sample(process: psutil.Process) -> Sample:
-    """Return what a process has used by now."""
-    with process.oneshot():
-        cpu = process.cpu_times()
-        return Sample(time.monotonic(), cpu.user + cpu.system, process.memory_info().rss / 1e6)
+def sample(process: psutil.Process, with_children: bool = False) -> Sample:
+    """Return what a process has used by now, alone or with those that it has begun."""
+    cpu_s = rss_mb = 0.0
+    for one in (process, *(process.children(recursive=True) if with_children else ())):
+        with one.oneshot():
+            cpu = one.cpu_times()
+            cpu_s, rss_mb = cpu_s + cpu.user + cpu.system, rss_mb + one.memory_info().rss / 1e6
+    return Sample(time.monotonic(), cpu_s, rss_mb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +140,22 @@ class Reader:
             time.sleep(0.02)
 
 
-def follow(process: subprocess.Popen[bytes]) -> Run:
-    """Watch a monitor until it ends."""
+def follow(process: subprocess.Popen[bytes], with_workers: bool = False) -> Run:
+    """Watch a monitor, and workers of it, until it ends. Counts are of all workers, delays those of the slowest."""
     seen, samples, began = psutil.Process(process.pid), [], time.monotonic()
     while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
         with contextlib.suppress(psutil.Error):  # it may end in between
-            samples.append(sample(seen))
+            samples.append(sample(seen, with_workers))
         time.sleep(SAMPLED_S)
     process.returncode = os.waitstatus_to_exitcode(ended[1])
     assert process.stderr is not None
     with process.stderr:
         last_words = process.stderr.read().decode()
-    totals = SUMMARY.search(last_words)
-    if process.returncode or totals is None:
+    said = [found.groupdict() for found in SUMMARY.finditer(last_words)]
+    if process.returncode or not said:
         raise SystemExit(f"the monitor ended with {process.returncode}: {last_words.strip()}")
-    summary = {key: float(value) for key, value in totals.groupdict().items() if value is not None}
+    values = {key: [float(one[key]) for one in said if one[key] is not None] for key in said[0]}
+    summary = {key: max(of) if key.endswith("_ms") else sum(of) for key, of in values.items() if of}
     usage = ended[2]
     alive = tuple(sample for sample in samples if sample.rss_mb > 0)
     return Run(summary, usage.ru_utime + usage.ru_stime, time.monotonic() - began, alive)

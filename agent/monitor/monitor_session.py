@@ -131,18 +131,18 @@ class MonitorSession:
             if self.pipeline.waiting:
                 patience_s = 0.0
             self.link.wait(patience_s, viewer.keyboard)
+            woke_s = self.clock()
+            time.sleep(max(0.0, due_s - woke_s))
             now_s = self.clock()
-            time.sleep(max(0.0, due_s - now_s))
-            began_s = self.clock()
             packets = self.link.packets
-            self.step(self.link.receive(now_s), now_s, viewer)
-            step_s = self.clock() - began_s
+            self.step(self.link.receive(now_s, woke_s), now_s, viewer)
+            step_s = self.clock() - now_s
             if not viewer.refresh(now_s) or self._is_over(until, now_s):
                 break
             taken, waits = self.link.packets - packets, self.link.behind or self.pipeline.waiting
             if 0 < taken < MOST_PACKETS_READ and not waits:  # what waits is taken without a pause
                 pause_s = max(min(step_s, LONGEST_PAUSE_S), min(PAUSE_OF_STEP * step_s, CALM_PERIOD_S - step_s))
-                due_s = max(began_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
+                due_s = max(now_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
         now_s = self.clock()
         gone = until.ended and self._is_gone(now_s)
         self._shared.leave()
