@@ -181,7 +181,7 @@ def main() -> None:
             f"{run['share_analysed']:.0%} of real time analysed",
             flush=True,
         )
-        spent = run["stages_s"] | {"simulator": run["simulator_s"]}
+        spent = (run["stages_s"] if options.workers == 1 else {}) | {"simulator": run["simulator_s"]}
         print("      " + ", ".join(f"{name} {value:.3f}" for name, value in spent.items()), flush=True)
     write_figures(options.json, {"runs": results})
     if options.figure is not None:

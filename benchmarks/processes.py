@@ -157,7 +157,7 @@ def follow(process: subprocess.Popen[bytes], with_workers: bool = False) -> Run:
     values = {key: [float(one[key]) for one in said if one[key] is not None] for key in said[0]}
     summary = {key: max(of) if key.endswith("_ms") else sum(of) for key, of in values.items() if of}
     usage = ended[2]
-    alive = tuple(sample for sample in samples if sample.rss_mb > 0)
+    alive = tuple(one for place, one in enumerate(samples) if one.cpu_s >= max(s.cpu_s for s in samples[: place + 1]))
     return Run(summary, usage.ru_utime + usage.ru_stime, time.monotonic() - began, alive)
 
 
