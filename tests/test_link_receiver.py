@@ -201,6 +201,23 @@ def test_what_came_while_nobody_waited_came_after_the_socket_was_last_empty(line
     assert chunk.arrived_s == 10.0 + CHANNEL_ABSENT_S
 
 
+def test_what_woke_the_monitor_came_before_its_pause(line: Wire) -> None:
+    """After a pause of half a second: what is read then has woken it before, and what comes next came after that."""
+    line.exchange(*frames(packet(0)), now_s=10.0)
+    stamps = []
+    for sample, now_s, finds_it in ((5, 20.0, False), (10, 21.0, True)):
+        if not finds_it:
+            line.link.wait(0.0)
+        line.publisher.send_multipart(packets.encode_frames(packet(sample)))
+        assert line.link.socket.poll(120_000)
+        if finds_it:
+            line.link.wait(0.0)
+        (chunk,) = line.link.receive(now_s, now_s - 0.5)
+        assert isinstance(chunk, Chunk)
+        stamps.append(chunk.arrived_s)
+    assert stamps == [19.5, 20.0]
+
+
 def test_a_senseless_endpoint_is_refused() -> None:
     """An endpoint that cannot be connected is an error that says how to write one."""
     with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
