@@ -407,6 +407,7 @@ def test_the_keyboard_is_enough(ward: Ward, look: Open) -> None:
         page.keyboard.press(key)
         assert page.evaluate(focused) == bed
     page.keyboard.press("Home")
+    viewer.card("ICU-01").locator(".alarm b", has_text="COUPLET").wait_for()
     page.keyboard.press("k")
     viewer.card("ICU-01").get_by_text("acknowledged").wait_for()
     page.keyboard.press("m")

@@ -174,7 +174,11 @@ WorkersOption = Annotated[
 ]
 PartOption = Annotated[
     str | None,
-    typer.Option(metavar="K/N", help="Watch one of N parts of the beds, by their names.", show_default="all of them"),
+    typer.Option(
+        metavar="PART",
+        help="Watch one part of the beds, by their names: 1/2 is the first of two.",
+        show_default="all of them",
+    ),
 ]
 WebOption = Annotated[
     str | None,
