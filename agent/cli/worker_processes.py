@@ -25,6 +25,10 @@ END_S = 15.0
 """How long a worker may take to end in order."""
 READ_BYTES = 2**16
 PREFIX = "ecg-agent: "
+IN_A_TERMINAL = (
+    "workers print lines; to see the ward, add --publish store:ward.db, and in another terminal: "
+    "ecg-agent fleet watch store:ward.db"
+)
 
 
 def share_beds(config: Config, options: MonitorOptions, source: BridgeArguments | None, workers: int) -> None:
@@ -49,6 +53,8 @@ def share_beds(config: Config, options: MonitorOptions, source: BridgeArguments 
             )
     if options.part != WHOLE_WARD:
         raise ConfigError("--workers makes the parts itself: leave --part or --workers out")
+    if sys.stdout.isatty():
+        print(f"{PREFIX}{IN_A_TERMINAL}", file=sys.stderr)  # noqa: T201  # for the person
     with StopFlag() as stop:
         run_workers(sys.argv[1:], workers, stop)
 
