@@ -128,15 +128,18 @@ def wait_for_all_beds(process: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_is_killed() -> None:
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGKILL, r"was killed \(Killed\)"), (signal.SIGTERM, "has ended")]
+)
+def test_a_worker_is_ended(number: signal.Signals, words: str) -> None:
     """All end, and the command says which one it was: a ward of which a part is not watched must not go on."""
     with simulator(*WARD) as (endpoint, _), workers_of(endpoint) as process:
         wait_for_all_beds(process)
         workers = worker_processes(process)
-        workers[1].kill()
+        workers[1].send_signal(number)
         said = process.communicate(timeout=LONG_S)[1]
         assert process.returncode == 1
-        assert re.search(r"^ecg-agent: worker [123] was killed \(Killed\): all are ended", said, re.MULTILINE)
+        assert re.search(rf"^ecg-agent: worker [123] {words}: all are ended", said, re.MULTILINE)
         assert not psutil.wait_procs(workers, timeout=LONG_S)[1]
 
 
@@ -153,6 +156,22 @@ def test_workers_end_with_their_command(number: signal.Signals) -> None:
     if number != signal.SIGKILL:
         assert process.returncode == 0
         assert sum('"type":"ledger"' in line for line in lines) == len(BEDS)
+
+
+@pytest.mark.slow
+def test_a_worker_stands_still() -> None:
+    """It is told, and so is that it goes on; an end waits for nobody who stands still."""
+    with simulator(*WARD, "--loop") as (endpoint, _), workers_of(endpoint) as process:
+        wait_for_all_beds(process)
+        assert process.stderr is not None
+        worker = worker_processes(process)[0]
+        for number, words in ((signal.SIGSTOP, "stands still: its beds are not watched"), (signal.SIGCONT, "goes on")):
+            worker.send_signal(number)
+            assert re.fullmatch(rf"ecg-agent: worker [123]: {words}\n", process.stderr.readline())
+        worker.suspend()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LONG_S)
+        assert process.returncode == 0
 
 
 @pytest.mark.slow

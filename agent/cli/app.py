@@ -135,7 +135,7 @@ def watch_beds(
 
     outputs = tuple(notify or ()), tuple(publish or ()), bridge.open_truth(source, fs, unit) if truth else None
     watched = tuple(bed or ()), json, seconds, until_end, svg, record, *outputs
-    options = MonitorOptions(*watched, replica=replica, part=BedPart.read(part) if part else WHOLE_WARD)
+    options = MonitorOptions(*watched, replica=replica, part=WHOLE_WARD if part is None else BedPart.read(part))
     arguments = bridge.BridgeArguments(source or "", bed[0] if bed else None, fs, unit, columns, names, baud, frames)
     if source is None:
         bridge.reject_source_arguments(arguments)

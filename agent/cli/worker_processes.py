@@ -17,12 +17,15 @@ from agent.cli.bridge import BridgeArguments
 from agent.cli.monitor import MonitorOptions
 from agent.cli.stop_signals import StopFlag
 from agent.core.config import Config
+from agent.fleet.monitor_process import is_stopped
 from agent.link.bed_part import WHOLE_WARD
 from model.errors import ConfigError, EcgError
 
 LOOK_S = 0.05
 END_S = 15.0
 """How long a worker may take to end in order."""
+STOPPED_LOOKS = 3
+"""A worker that is stopped at so many looks, a second apart, stands still."""
 READ_BYTES = 2**16
 PREFIX = "ecg-agent: "
 IN_A_TERMINAL = (
@@ -56,7 +59,7 @@ def share_beds(config: Config, options: MonitorOptions, source: BridgeArguments 
     if sys.stdout.isatty():
         print(f"{PREFIX}{IN_A_TERMINAL}", file=sys.stderr)  # noqa: T201  # for the person
     with StopFlag() as stop:
-        run_workers(sys.argv[1:], workers, stop)
+        run_workers(sys.argv[1:], workers, stop, may_end=options.until_end or options.seconds is not None)
 
 
 def worker_arguments(arguments: Sequence[str], number: int, workers: int) -> list[str]:
@@ -75,11 +78,11 @@ def worker_arguments(arguments: Sequence[str], number: int, workers: int) -> lis
     return [*kept, "--part", f"{number}/{workers}"]
 
 
-def run_workers(arguments: Sequence[str], workers: int, stop: Callable[[], bool]) -> None:
+def run_workers(arguments: Sequence[str], workers: int, stop: Callable[[], bool], may_end: bool) -> None:
     """Run workers until all have ended, or `stop`, or one has failed, with which all end.
 
-    `arguments`: the command line of this process, after `ecg-agent`. Raises EcgError if a worker was killed, SystemExit
-    with the exit code of one that failed and has said why.
+    `arguments`: the command line of this process, after `ecg-agent`; `may_end`: they end by themselves, one by one.
+    Raises EcgError if a worker was ended by somebody, SystemExit with the exit code of one that has said why it failed.
     """
     out = _SharedOutput()
     all_workers = [
@@ -87,10 +90,13 @@ def run_workers(arguments: Sequence[str], workers: int, stop: Callable[[], bool]
     ]
     try:
         while any(worker.runs for worker in all_workers):
-            if stop() or out.is_closed or any(worker.has_failed for worker in all_workers):
+            if stop() or out.is_closed or any(worker.has_failed(may_end) for worker in all_workers):
                 break
+            for worker in all_workers:
+                worker.watch()
             time.sleep(LOOK_S)
-        failed = next((worker for worker in all_workers if worker.has_failed), None)
+        is_over = stop() or out.is_closed
+        failed = None if is_over else next((worker for worker in all_workers if worker.has_failed(may_end)), None)
     finally:
         for worker in all_workers:
             worker.begin_end()
@@ -124,6 +130,7 @@ class _WardWorker:
 
     def __init__(self, number: int, arguments: Sequence[str], out: _SharedOutput) -> None:
         self._number = number
+        self._watched_s, self._stopped_looks, self._stands_still = time.monotonic(), 0, False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "agent.fleet.monitor_child", str(os.getpid()), *arguments],
             stdin=subprocess.PIPE,
@@ -144,15 +151,26 @@ class _WardWorker:
     def runs(self) -> bool:
         return self._process.poll() is None
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether it has ended by itself, and not in order."""
-        return self._process.poll() not in (None, 0)
+    def has_failed(self, may_end: bool) -> bool:
+        """Return whether it has ended, and not in order; in order only if it `may_end`."""
+        return self._process.poll() not in ((None, 0) if may_end else (None,))
+
+    def watch(self) -> None:
+        """Tell if it stands still for some seconds, and if it goes on; to be called often."""
+        now_s = time.monotonic()
+        if now_s - self._watched_s < 1.0:
+            return
+        self._watched_s = now_s
+        self._stopped_looks = self._stopped_looks + 1 if is_stopped(self._process.pid) else 0
+        if self._stands_still != (self._stopped_looks >= STOPPED_LOOKS):
+            self._stands_still = not self._stands_still
+            self._tell("stands still: its beds are not watched" if self._stands_still else "goes on")
 
     def begin_end(self) -> None:
-        """Ask it to end; return at once."""
+        """Ask it to end, also if it stands still; return at once."""
         if self.runs:
             self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)
 
     def wait_for_end(self) -> None:
         """Wait for its end and its last lines; kill it if it takes too long."""
@@ -169,18 +187,19 @@ class _WardWorker:
     def tell_failure(self) -> None:
         """Raise why it ended, or, where it has said that itself, SystemExit with its exit code."""
         code = self._process.returncode
-        if code < 0:
-            raise EcgError(
-                f"worker {self._number} was killed ({signal.strsignal(-code)}): all are ended, start the monitor again"
-            )
-        raise SystemExit(code)
+        if code > 0:
+            raise SystemExit(code)
+        how = f"was killed ({signal.strsignal(-code)})" if code else "has ended"
+        raise EcgError(f"worker {self._number} {how}: all are ended, start the monitor again")
 
     def _tell_lines(self, lines: IO[bytes]) -> None:
         """Say on standard error what the worker says there, and which one it is."""
         with lines:
             for raw in lines:
-                text = raw.decode(errors="replace").rstrip("\n").removeprefix(PREFIX)
-                print(f"{PREFIX}worker {self._number}: {text}", file=sys.stderr)  # noqa: T201  # for the person
+                self._tell(raw.decode(errors="replace").rstrip("\n").removeprefix(PREFIX))
+
+    def _tell(self, text: str) -> None:
+        sys.stderr.write(f"{PREFIX}worker {self._number}: {text}\n")  # at once: other threads write there, too
 
 
 def _pass_lines(source: IO[bytes], write: Callable[[bytes], None]) -> None:

@@ -66,7 +66,7 @@ class MonitorProcess:
             if process is not None and process.poll() is not None:
                 self._note_end(process)
             elif process is not None:
-                self._stopped_ticks = self._stopped_ticks + 1 if _is_stopped(process.pid) else 0
+                self._stopped_ticks = self._stopped_ticks + 1 if is_stopped(process.pid) else 0
                 if self._stopped_ticks >= STOPPED_TICKS:
                     self._kill("it stood still")
             if self._process is None and time.monotonic() >= self._due_s:
@@ -158,7 +158,7 @@ def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) ->
             os.killpg(process.pid, number)
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Return whether a process is stopped by a signal or a debugger; False where the system does not say."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
