@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import IO
 
 import psutil
@@ -157,7 +158,8 @@ def follow(process: subprocess.Popen[bytes], with_workers: bool = False) -> Run:
     values = {key: [float(one[key]) for one in said if one[key] is not None] for key in said[0]}
     summary = {key: max(of) if key.endswith("_ms") else sum(of) for key, of in values.items() if of}
     usage = ended[2]
-    alive = tuple(one for place, one in enumerate(samples) if one.cpu_s >= max(s.cpu_s for s in samples[: place + 1]))
+    most = accumulate((one.cpu_s for one in samples), max)  # less than before is of workers that have ended
+    alive = tuple(one for one, most_s in zip(samples, most, strict=True) if one.rss_mb > 0 and one.cpu_s >= most_s)
     return Run(summary, usage.ru_utime + usage.ru_stime, time.monotonic() - began, alive)
 
 

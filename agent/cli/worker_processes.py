@@ -17,17 +17,14 @@ from agent.cli.bridge import BridgeArguments
 from agent.cli.monitor import MonitorOptions
 from agent.cli.stop_signals import StopFlag
 from agent.core.config import Config
-from agent.fleet.monitor_process import is_stopped
+from agent.fleet.monitor_process import PREFIX, STOPPED_TICKS, child_command, is_stopped
 from agent.link.bed_part import WHOLE_WARD
 from model.errors import ConfigError, EcgError
 
 LOOK_S = 0.05
 END_S = 15.0
 """How long a worker may take to end in order."""
-STOPPED_LOOKS = 3
-"""A worker that is stopped at so many looks, a second apart, stands still."""
 READ_BYTES = 2**16
-PREFIX = "ecg-agent: "
 IN_A_TERMINAL = (
     "workers print lines; to see the ward, add --publish store:ward.db, and in another terminal: "
     "ecg-agent fleet watch store:ward.db"
@@ -130,9 +127,9 @@ class _WardWorker:
 
     def __init__(self, number: int, arguments: Sequence[str], out: _SharedOutput) -> None:
         self._number = number
-        self._watched_s, self._stopped_looks, self._stands_still = time.monotonic(), 0, False
+        self._watched_s, self._stopped_ticks, self._stands_still = time.monotonic(), 0, False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agent.fleet.monitor_child", str(os.getpid()), *arguments],
+            child_command(arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,8 +158,8 @@ class _WardWorker:
         if now_s - self._watched_s < 1.0:
             return
         self._watched_s = now_s
-        self._stopped_looks = self._stopped_looks + 1 if is_stopped(self._process.pid) else 0
-        if self._stands_still != (self._stopped_looks >= STOPPED_LOOKS):
+        self._stopped_ticks = self._stopped_ticks + 1 if is_stopped(self._process.pid) else 0
+        if self._stands_still != (self._stopped_ticks >= STOPPED_TICKS):
             self._stands_still = not self._stands_still
             self._tell("stands still: its beds are not watched" if self._stands_still else "goes on")
 

@@ -106,9 +106,8 @@ class MonitorProcess:
         self._process.wait()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "agent.fleet.monitor_child", str(os.getpid()), *self._arguments]
         self._process = subprocess.Popen(
-            command,
+            child_command(self._arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -142,6 +141,11 @@ class MonitorProcess:
             for raw in lines:
                 if line := raw.decode(errors="replace").strip():
                     self._lines.append(line)
+
+
+def child_command(arguments: Sequence[str]) -> list[str]:
+    """Return how to start `ecg-agent` with arguments as a process that ends with this one, by its standard input."""
+    return [sys.executable, "-m", "agent.fleet.monitor_child", str(os.getpid()), *arguments]
 
 
 def _why_it_ended(code: int, lines: Sequence[str]) -> str:

@@ -44,7 +44,8 @@ IDLE_S, IDLE_PACKETS = 0.5, 2
 STEADY_S = 1.0
 """What has brought a packet within this time needs no look at each bed."""
 BED_CHECK_S, CALM_CHECK_S = 0.1, 0.25
-"""How often the connection and silent beds are checked; the longer one while packets come and nothing is missing."""
+"""How often the connection and silent beds are checked, and a wish to stop is seen; the longer one while packets come
+and nothing is missing."""
 RECENT_S = 10.0
 """A bed that has sent within this time is not kept waiting for others."""
 ATTENTION_S = 1.0

@@ -37,8 +37,6 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
     from agent.analysis.beat_classifier import BeatClassifier
     from agent.recording.recorder import Recorder
 
-LONGEST_WAIT_S = 0.25
-"""Longest sleep of the loop, so that a wish to stop is soon seen."""
 PAUSE_OF_STEP, CALM_PERIOD_S, LONGEST_PAUSE_S = 16, 0.1, 0.03
 """A step is followed by a pause so many times as long, for both to take a tenth of a second at most: with many beds
 more packets are taken together, which makes them cheap. One that takes longer has a pause as long, up to the last."""
@@ -128,9 +126,7 @@ class MonitorSession:
         viewer.push([], self._resume(), self.clock())
         while not stop():
             patience_s = min(self.link.patience_s, viewer.patience_s(self.clock()))
-            if self.pipeline.waiting:
-                patience_s = 0.0
-            self.link.wait(patience_s, viewer.keyboard)
+            self.link.wait(0.0 if self.pipeline.waiting else patience_s, viewer.keyboard)
             woke_s = self.clock()
             time.sleep(max(0.0, due_s - woke_s))
             now_s = self.clock()

@@ -1,6 +1,7 @@
 """Results as lines of text, or as JSON objects a line, for pipes and logs."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TextIO
 
 import msgspec
@@ -11,7 +12,7 @@ from agent.core.events import AlarmsHandled, Event
 from agent.core.messages import Alarm, Beat, Result, Strip
 from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
-from agent.monitor.monitor_session import LONGEST_WAIT_S, MonitorSession
+from agent.monitor.monitor_session import MonitorSession
 from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
 from model.text import shorten_name
 
@@ -38,8 +39,8 @@ class TextLineSink:
         return True
 
     def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # nothing is ever due
-        """Return the longest wait."""
-        return LONGEST_WAIT_S
+        """Return that it waits for ever."""
+        return inf
 
     def finish(self) -> None:
         """Write the sum of the events that were left out."""
@@ -73,8 +74,8 @@ class JsonLineSink:
         return True
 
     def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # nothing is ever due
-        """Return the longest wait."""
-        return LONGEST_WAIT_S
+        """Return that it waits for ever."""
+        return inf
 
     def finish(self) -> None:
         """Write the ledger of every bed."""

@@ -9,6 +9,7 @@ contraction to fused multiply-add. `model/beats/templates.py` and `model/beats/r
 #include <stdint.h>
 #include <string.h>
 
+#include "numpy_sum.h"
 #include "processors.h"
 
 #define WAVE_BEFORE 48
@@ -54,26 +55,7 @@ typedef struct {
     float like_best, like_dominant, scale;
 } comparison;
 
-/* NumPy's sum of up to 128 values: eight running sums, then what is left over. */
-static inline float sum_of(const float *x, int n)
-{
-    float sums[8], sum;
-    int i = 8;
-    if (n < 8) {
-        sum = 0;
-        for (i = 0; i < n; i++)
-            sum += x[i];
-        return sum;
-    }
-    memcpy(sums, x, sizeof sums);
-    for (; i < n - n % 8; i += 8)
-        for (int j = 0; j < 8; j++)
-            sums[j] += x[i + j];
-    sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-    for (; i < n; i++)
-        sum += x[i];
-    return sum;
-}
+DEFINE_SUM(float)
 
 static inline float sum_of_products(const float *x, const float *y, int n)
 {

@@ -7,23 +7,11 @@ contraction to fused multiply-add. `agent/analysis/qrs_filter.py` says what is c
 #include <math.h>
 #include <string.h>
 
+#include "numpy_sum.h"
 #include "processors.h"
 #include "qrs_state.h"
 
-/* NumPy's sum of 8 to 128 values: eight running sums, then what is left over. */
-static inline double sum_of(const double *x, int n)
-{
-    double sums[8], sum;
-    int i = 8;
-    memcpy(sums, x, sizeof sums);
-    for (; i < n - n % 8; i += 8)
-        for (int j = 0; j < 8; j++)
-            sums[j] += x[i + j];
-    sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-    for (; i < n; i++)
-        sum += x[i];
-    return sum;
-}
+DEFINE_SUM(double)
 
 /* `qrs_energy`: write the n energies of a signal (n + TAPS - 1) mV. */
 static inline void measure_energy(const detector *of, const float *signal, int n, float *energy)

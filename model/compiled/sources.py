@@ -17,7 +17,7 @@ CONTRACTED = {
 }
 """The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 
-HEADERS = ("processors.h", "qrs_state.h")
+HEADERS = ("numpy_sum.h", "processors.h", "qrs_state.h")
 
 
 def digest_sources() -> str:
