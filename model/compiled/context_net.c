@@ -152,14 +152,10 @@ static double log_add_exp(double a, double b)
     return (a > b ? a : b) + log1p(exp(-fabs(a - b)));
 }
 
-/* Combine the scores of both heads to log-probabilities (classes), as `combine_heads` does. */
-static void combine_heads(const float *one, const float *other, int classes, float *said)
+/* Combine log-probabilities (classes) of both heads, as `combine_heads` does; `first` becomes what both say. */
+static void combine_heads(double *first, const double *second, int classes)
 {
-    double first[16], second[16], pair[2];
-    for (int i = 0; i < classes; i++)
-        first[i] = one[i], second[i] = other[i];
-    log_softmax(first, classes);
-    log_softmax(second, classes);
+    double pair[2];
     const double usual = log_add_exp(first[0], first[1]);
     const double odds = usual - log_add_exp(second[0], second[1]);
     const double early = (first[1] - first[0] + second[1] - second[0]) / 2;
@@ -168,8 +164,6 @@ static void combine_heads(const float *one, const float *other, int classes, flo
     log_softmax(pair, 2);
     first[0] = usual + pair[0], first[1] = usual + pair[1];
     log_softmax(first, classes);
-    for (int i = 0; i < classes; i++)
-        said[i] = (float)first[i];
 }
 
 /* What `CompiledContextNet` fills in; widths are multiples of LANES. */
@@ -180,57 +174,79 @@ typedef struct {
     const float *conv1[MOST_BLOCKS], *bias1[MOST_BLOCKS], *conv2[MOST_BLOCKS], *bias2[MOST_BLOCKS], *skip[MOST_BLOCKS];
     const float *dense_weight[7], *dense_bias[7]; /* numbers, dense1, dense2, output, alone1, alone2, alone */
     int floats;                                   /* in each of the three buffers of activations */
+    double surely_normal; /* log-probability of N from which on the numbers decide alone */
 } context_net;
 
-/* Classify beats (n, waves * samples + features) to log-probabilities (n, classes); `work`: 3 * net->floats. */
+/* Let the first head hear a beat: its waves (waves, samples) and its standardised `numbers`; scores (8) to `said`. */
+INLINE void hear_wave(const context_net *net, const float *waves, const float *numbers, float *work, float *said)
+{
+    float *in = work, *middle = work + net->floats, *out = work + 2 * net->floats;
+    const int stem_pad = net->stem_kernel / 2;
+    /* The waves, time first. */
+    memset(in, 0, sizeof(float) * (net->samples + 2 * stem_pad) * net->waves);
+    for (int wave = 0; wave < net->waves; wave++)
+        for (int sample = 0; sample < net->samples; sample++)
+            in[(sample + stem_pad) * net->waves + wave] = waves[wave * net->samples + sample];
+    int samples = (net->samples - 1) / 2 + 1, width = net->channels[0];
+    memset(out, 0, sizeof(float) * PAD * width);
+    layer stem = {in, net->stem, net->stem_bias, NULL, NULL, out + PAD * width, net->waves, net->stem_kernel, 2, width,
+                  0};
+    compute_layer(&stem, samples);
+    memset(out + (PAD + samples) * width, 0, sizeof(float) * PAD * width);
+    for (int block = 0; block < net->blocks; block++) {
+        const int outputs = net->channels[block + 1];
+        float *x = out, *y = in;
+        memset(middle, 0, sizeof(float) * PAD * outputs);
+        layer conv1 = {x, net->conv1[block], net->bias1[block], NULL, NULL, middle + PAD * outputs, width, KERNEL, 1,
+                       outputs, 0};
+        compute_layer(&conv1, samples);
+        memset(middle + (PAD + samples) * outputs, 0, sizeof(float) * PAD * outputs);
+        layer conv2 = {middle, net->conv2[block], net->bias2[block], x + PAD * width, net->skip[block], y, outputs,
+                       KERNEL, 1, outputs, width};
+        compute_layer(&conv2, samples);
+        memset(out, 0, sizeof(float) * PAD * outputs);
+        samples = pool(y, samples, outputs, out + PAD * outputs);
+        memset(out + (PAD + samples) * outputs, 0, sizeof(float) * PAD * outputs);
+        width = outputs;
+    }
+    /* The numbers join the wave. */
+    float *joined = in, *first = middle, *second = middle + net->dense;
+    memcpy(joined, out + PAD * width, sizeof(float) * samples * width);
+    dense(numbers, net->features, net->dense_weight[0], net->dense_bias[0], net->numbers, 1, joined + samples * width);
+    dense(joined, samples * width + net->numbers, net->dense_weight[1], net->dense_bias[1], net->dense, 1, first);
+    dense(first, net->dense, net->dense_weight[2], net->dense_bias[2], net->dense, 1, second);
+    dense(second, net->dense, net->dense_weight[3], net->dense_bias[3], 8, 0, said);
+}
+
+/* Classify beats (n, waves * samples + features) to log-probabilities (n, classes).
+
+`work`: 3 * net->floats for the wave, then features + 2 * dense for the numbers. */
 FOR_EACH_PROCESSOR
 void classify_beats(const context_net *net, const float *beats, int n, float *work, float *said)
 {
-    float *in = work, *middle = work + net->floats, *out = work + 2 * net->floats;
-    const int inputs = net->waves * net->samples + net->features;
-    const int stem_pad = net->stem_kernel / 2;
-    for (int beat = 0; beat < n; beat++, beats += inputs, said += net->classes) {
-        /* The waves, time first. */
-        memset(in, 0, sizeof(float) * (net->samples + 2 * stem_pad) * net->waves);
-        for (int wave = 0; wave < net->waves; wave++)
-            for (int sample = 0; sample < net->samples; sample++)
-                in[(sample + stem_pad) * net->waves + wave] = beats[wave * net->samples + sample];
-        int samples = (net->samples - 1) / 2 + 1, width = net->channels[0];
-        memset(out, 0, sizeof(float) * PAD * width);
-        layer stem = {in, net->stem, net->stem_bias, NULL, NULL, out + PAD * width, net->waves, net->stem_kernel, 2,
-                      width, 0};
-        compute_layer(&stem, samples);
-        memset(out + (PAD + samples) * width, 0, sizeof(float) * PAD * width);
-        for (int block = 0; block < net->blocks; block++) {
-            const int outputs = net->channels[block + 1];
-            float *x = out, *y = in;
-            memset(middle, 0, sizeof(float) * PAD * outputs);
-            layer conv1 = {x, net->conv1[block], net->bias1[block], NULL, NULL, middle + PAD * outputs, width, KERNEL, 1,
-                           outputs, 0};
-            compute_layer(&conv1, samples);
-            memset(middle + (PAD + samples) * outputs, 0, sizeof(float) * PAD * outputs);
-            layer conv2 = {middle, net->conv2[block], net->bias2[block], x + PAD * width, net->skip[block], y, outputs,
-                           KERNEL, 1, outputs, width};
-            compute_layer(&conv2, samples);
-            memset(out, 0, sizeof(float) * PAD * outputs);
-            samples = pool(y, samples, outputs, out + PAD * outputs);
-            memset(out + (PAD + samples) * outputs, 0, sizeof(float) * PAD * outputs);
-            width = outputs;
-        }
-        /* The numbers join the wave. */
-        float *wave = out + PAD * width, *numbers = middle, *joined = in;
+    const int waves = net->waves * net->samples;
+    float *numbers = work + 3 * net->floats, *first = numbers + net->features, *second = first + net->dense;
+    for (int beat = 0; beat < n; beat++, beats += waves + net->features, said += net->classes) {
+        float scores[8];
+        double by_numbers[8], by_wave[8];
         for (int i = 0; i < net->features; i++)
-            numbers[i] = (beats[net->waves * net->samples + i] - net->mean[i]) / net->spread[i];
-        memcpy(joined, wave, sizeof(float) * samples * width);
-        float *first = middle + net->features, *second = first + net->dense;
-        float one[16], other[16];
-        dense(numbers, net->features, net->dense_weight[0], net->dense_bias[0], net->numbers, 1, joined + samples * width);
-        dense(joined, samples * width + net->numbers, net->dense_weight[1], net->dense_bias[1], net->dense, 1, first);
-        dense(first, net->dense, net->dense_weight[2], net->dense_bias[2], net->dense, 1, second);
-        dense(second, net->dense, net->dense_weight[3], net->dense_bias[3], 8, 0, one);
+            numbers[i] = (beats[waves + i] - net->mean[i]) / net->spread[i];
         dense(numbers, net->features, net->dense_weight[4], net->dense_bias[4], net->dense, 1, first);
         dense(first, net->dense, net->dense_weight[5], net->dense_bias[5], net->dense, 1, second);
-        dense(second, net->dense, net->dense_weight[6], net->dense_bias[6], 8, 0, other);
-        combine_heads(one, other, net->classes, said);
+        dense(second, net->dense, net->dense_weight[6], net->dense_bias[6], 8, 0, scores);
+        for (int i = 0; i < net->classes; i++)
+            by_numbers[i] = scores[i];
+        log_softmax(by_numbers, net->classes);
+        const double *outcome = by_numbers;
+        if (by_numbers[0] < net->surely_normal) {
+            hear_wave(net, beats, numbers, work, scores);
+            for (int i = 0; i < net->classes; i++)
+                by_wave[i] = scores[i];
+            log_softmax(by_wave, net->classes);
+            combine_heads(by_wave, by_numbers, net->classes);
+            outcome = by_wave;
+        }
+        for (int i = 0; i < net->classes; i++)
+            said[i] = (float)outcome[i];
     }
 }

@@ -6,11 +6,13 @@ not hang on the batch.
 
 import ctypes
 from collections.abc import Mapping
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.compiled.library import array_address
+from model.nets.net_size import SURELY_NORMAL
 
 LANES, PAD, MOST_BLOCKS = 8, 2, 8
 """Values that a processor handles together, samples of zeros at both ends, and blocks at most: as in the C file."""
@@ -28,6 +30,7 @@ class _NetInC(ctypes.Structure):
         ("dense_weight", ctypes.c_void_p * len(DENSE_LAYERS)),
         ("dense_bias", ctypes.c_void_p * len(DENSE_LAYERS)),
         ("floats", ctypes.c_int),
+        ("surely_normal", ctypes.c_double),
     )
 
 
@@ -45,7 +48,8 @@ class CompiledContextNet:
         _, waves, _, stem_kernel = weights["conv.weight"].shape
         self._classes, self._inputs = len(weights["output.bias"]), waves * samples + len(weights["mean"])
         assert not any(width % LANES for width in channels)
-        self._work = 3 * (samples + 2 * max(PAD, stem_kernel)) * max(channels)
+        wave_floats = (samples + 2 * max(PAD, stem_kernel)) * max(channels)
+        self._work = 3 * wave_floats + len(weights["mean"]) + 2 * len(weights["dense1.bias"])
         net = self._in_c = _NetInC(
             samples=samples,
             waves=waves,
@@ -57,7 +61,8 @@ class CompiledContextNet:
             classes=self._classes,
             mean=self._keep(weights["mean"]),
             spread=self._keep(weights["spread"]),
-            floats=self._work // 3,
+            floats=wave_floats,
+            surely_normal=log(SURELY_NORMAL),
         )
         net.channels[: len(channels)] = channels
         net.stem, net.stem_bias = self._convolution("conv")

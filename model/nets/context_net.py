@@ -8,9 +8,11 @@ Sources:
 Three residual blocks see the wave of a beat beside those of the patient's dominant beat and of its own cluster. There
 are two heads: one gets the wave and the numbers, the other the numbers alone. The second has no wave, so it cannot
 mistake a patient's unusual dominant beat for an ectopic one, nor learn the waves of a few patients by heart; the first
-sees P waves. Whether a beat is ventricular, and whether it is S rather than N, both decide with the same weight.
+sees P waves. Whether a beat is ventricular, and whether it is S rather than N, both decide with the same weight. Where
+the numbers alone make a beat surely normal, which three of four are, nobody looks at its wave.
 """
 
+from math import log
 from typing import cast
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from model.beats.templates import CHANNELS, FEATURES
 from model.nets.beat_net import InferenceBlocks, NormedConv, ResidualBlock, fold_norms_into, layer_weights
-from model.nets.net_size import CONTEXT_SIZE, NetSize, pooled_lengths
+from model.nets.net_size import CONTEXT_SIZE, SURELY_NORMAL, NetSize, pooled_lengths
 
 STEM_KERNEL = 7
 """Kernel of the first convolution, which halves the rate."""
@@ -107,20 +109,28 @@ class ContextInferenceNet:
     @torch.inference_mode()
     def __call__(self, inputs: Tensor) -> Tensor:
         """Map inputs (n, INPUTS) float32 to log-probabilities (n, classes)."""
-        if len(inputs) == 1:
-            return self(inputs.expand(2, -1))[:1]
-        numbers, dense1, dense2, output, alone1, alone2, alone = self._layers
-        waves = inputs[:, : CHANNELS * self._samples].reshape(-1, CHANNELS, 1, self._samples)
-        waves = waves.contiguous(memory_format=torch.channels_last)
-        x = torch.conv2d(waves, *self._first, (1, 2), (0, STEM_KERNEL // 2)).relu_()  # (n, channels, 1, samples / 2)
-        x = torch.flatten(self._blocks(x), 1)  # (n, channels * samples left)
+        _, _, _, _, alone1, alone2, alone = self._layers
         values = (inputs[:, CHANNELS * self._samples :] - self._mean) / self._spread  # (n, features)
-        x = torch.cat([x, _product_per_beat(values, *numbers).relu_()], 1)
-        x = _product_per_beat(x, *dense1).relu_()  # (n, dense)
-        first = _product_per_beat(_product_per_beat(x, *dense2).relu_(), *output)  # (n, classes)
         y = _product_per_beat(values, *alone1).relu_()  # (n, dense)
         second = _product_per_beat(_product_per_beat(y, *alone2).relu_(), *alone)  # (n, classes)
-        return combine_heads(first, second)
+        said = torch.log_softmax(second, 1)
+        unsure = torch.nonzero(~surely_normal(said))[:, 0]  # (k,)
+        if len(unsure):
+            said[unsure] = combine_heads(self._hear_wave(inputs[unsure], values[unsure]), second[unsure])
+        return said
+
+    def _hear_wave(self, inputs: Tensor, values: Tensor) -> Tensor:
+        """Return the scores (k, classes) of the first head for inputs (k, INPUTS), whose numbers are `values`."""
+        if len(inputs) == 1:
+            return self._hear_wave(inputs.expand(2, -1), values.expand(2, -1))[:1]
+        numbers, dense1, dense2, output, _, _, _ = self._layers
+        waves = inputs[:, : CHANNELS * self._samples].reshape(-1, CHANNELS, 1, self._samples)
+        waves = waves.contiguous(memory_format=torch.channels_last)
+        x = torch.conv2d(waves, *self._first, (1, 2), (0, STEM_KERNEL // 2)).relu_()  # (k, channels, 1, samples / 2)
+        x = torch.flatten(self._blocks(x), 1)  # (k, channels * samples left)
+        x = torch.cat([x, _product_per_beat(values, *numbers).relu_()], 1)
+        x = _product_per_beat(x, *dense1).relu_()  # (k, dense)
+        return _product_per_beat(_product_per_beat(x, *dense2).relu_(), *output)
 
 
 def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -133,7 +143,7 @@ def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     """Combine the scores (n, classes) of both heads to log-probabilities (n, classes).
 
     The log-odds of V against N and S together, and of S against N, are the mean of both heads; all else is the first
-    head's.
+    head's. A beat that is surely normal to the second head is what that one says.
     """
     first, second = torch.log_softmax(first, 1), torch.log_softmax(second, 1)
     usual = torch.logaddexp(first[:, 0], first[:, 1])  # N or S
@@ -141,7 +151,13 @@ def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     ventricular = (first[:, 2] + second[:, 2] + other) / 2  # (n,)
     early = (first[:, 1] - first[:, 0] + second[:, 1] - second[:, 0]) / 2  # (n,)
     pair = usual[:, None] + torch.log_softmax(torch.stack([-early / 2, early / 2], 1), 1)  # (n, 2), N and S
-    return torch.log_softmax(torch.cat([pair, ventricular[:, None], first[:, 3:]], 1), 1)
+    both = torch.log_softmax(torch.cat([pair, ventricular[:, None], first[:, 3:]], 1), 1)
+    return torch.where(surely_normal(second)[:, None], second, both)
+
+
+def surely_normal(second: Tensor) -> Tensor:
+    """Return (n,) whether beats are surely normal by log-probabilities (n, classes) of the second head."""
+    return second[:, 0] >= log(SURELY_NORMAL)
 
 
 def context_samples_left(size: NetSize) -> int:

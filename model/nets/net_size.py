@@ -19,6 +19,8 @@ class NetSize:
 
 CONTEXT_SIZE = NetSize(samples=WAVE, channels=(24, 32, 48), kernel=5, dense=64, classes=len(CLASSES) + 1)
 """Sizes of the net of the live monitor."""
+SURELY_NORMAL = 0.95
+"""Probability of N by its numbers alone from which on the live net looks at no wave (`docs/decisions-speed.md`)."""
 
 
 def block_samples_left(size: NetSize) -> tuple[int, ...]:
