@@ -12,7 +12,7 @@ from conftest import LEADS
 from agent.core import config as configuration
 from agent.core.config import Config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Chunk, End, Gap, ResumePosition
+from agent.core.messages import MISSING, Chunk, End, Gap, ResumePosition, separate_chunks
 from agent.core.wording import event_text
 from agent.device.publisher import PacketPublisher
 from agent.device.sent_buffer import SentBuffer
@@ -85,7 +85,7 @@ def received(link: LinkReceiver, done: Done) -> list[LinkMessage]:
     while not done(out):
         assert time.monotonic() < until_s, out
         link.wait(0.05)
-        out += link.receive(time.time())
+        out += separate_chunks(link.receive(time.time()))
     return out
 
 
@@ -384,7 +384,7 @@ def test_what_a_device_never_answers_is_declared() -> None:
                         hello = HelloReply(id=asked.id, asked=asked.sent, received=asked.sent, sent=asked.sent, beds=1)
                         channel.send_multipart([identity, encode_channel_message(hello)])
                 link.wait(0.02)
-                out += link.receive(time.time())
+                out += separate_chunks(link.receive(time.time()))
             got = samples(out)
             assert got[:1825] == [(i, MISSING) for i in range(1825)]
             assert link.sent("1") >= len(got)

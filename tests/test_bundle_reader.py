@@ -11,13 +11,13 @@ from support.bundled import BED_LEADS, ramp
 from agent.core import config as configuration
 from agent.core.config import override_config
 from agent.core.events import Event, PacketRejected
-from agent.core.messages import MISSING, Chunk, End
+from agent.core.messages import LARGEST_SHARED_BYTES, MISSING, Chunk, End, separate_chunks
 from agent.core.wording import event_text
 from agent.device import bundle_writer
 from agent.device.bundle_writer import BundleWriter
 from agent.link import link_receiver
 from agent.link.backfill_client import CHANNEL_ABSENT_S
-from agent.link.bundle_reader import ASK_S, LARGEST_SHARED_BYTES
+from agent.link.bundle_reader import ASK_S
 from agent.link.chunk_assembler import LinkMessage
 from agent.link.packet_intake import MOST_BED_BYTES, MOST_PACKETS_READ
 from agent.link.reorder_buffer import ReorderBuffer
@@ -65,7 +65,7 @@ class Monitor:
     def hear_frames(self, frames: Iterable[Sequence[bytes]], seconds: float = TICK_S) -> list[LinkMessage]:
         self.now_s += seconds
         self.stream.arrived.extend(frames)
-        made = self.link.receive(self.now_s)
+        made = list(separate_chunks(self.link.receive(self.now_s)))
         self.out += made
         return made
 
@@ -192,7 +192,7 @@ def test_bundles_that_follow_become_one_chunk() -> None:
     mixed += [encode_frames(ramp("a", 150)), *write_bundles(monitor.writer, [ramp("a", 175), ramp("b", 150)])]
     out = chunks_of(monitor.hear_frames(mixed))
     assert [(c.first, len(c.counts)) for c in out if c.bed == "a"] == [(125, 25), (150, 25), (175, 25)]
-    assert [(c.first, len(c.counts)) for c in out if c.bed == "b"] == [(125, 50)]
+    assert [(c.first, len(c.counts)) for c in out if c.bed == "b"] == [(125, 25), (150, 25)]
 
 
 def test_times_of_a_bundle() -> None:

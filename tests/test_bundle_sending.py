@@ -13,7 +13,7 @@ from support.bundled import BED_LEADS, ramp
 from agent.analysis.beat_classifier import BeatClassifier
 from agent.core import config as configuration
 from agent.core.config import Config, override_config
-from agent.core.messages import Beat, Chunk, End, Gap, Ledger
+from agent.core.messages import Beat, Chunk, End, Gap, Ledger, separate_chunks
 from agent.device import bundle_writer
 from agent.device import publisher as publishing
 from agent.device.publisher import LEAST_QUEUE, PacketPublisher
@@ -130,7 +130,8 @@ def gather(link: LinkReceiver, done: Callable[[list[Chunk | Gap | End]], bool]) 
     while not done(out):
         assert time.monotonic() < until_s, out[-3:]
         link.wait(0.02)
-        out += [message for message in link.receive(time.time()) if isinstance(message, Chunk | Gap | End)]
+        parts = separate_chunks(link.receive(time.time()))
+        out += [message for message in parts if isinstance(message, Chunk | Gap | End)]
     return out
 
 

@@ -13,7 +13,7 @@ from conftest import LEADS
 from agent.core import config as configuration
 from agent.core.config import override_config
 from agent.core.events import Event, PacketRejected
-from agent.core.messages import Chunk, End, Gap
+from agent.core.messages import Chunk, End, Gap, separate_chunks
 from agent.core.wording import event_text
 from agent.link.backfill_client import CHANNEL_ABSENT_S
 from agent.link.link_receiver import LinkReceiver
@@ -42,9 +42,9 @@ class Wire:
         out: list[Chunk | Gap | End | Event] = []
         while not any(isinstance(message, End) and message.bed == "1-last" for message in out):
             self.link.wait(5.0)
-            out += self.link.receive(now_s)
+            out += separate_chunks(self.link.receive(now_s))
         for _ in range(10):  # a second later there is no backfill channel to wait for
-            out += self.link.receive(now_s + CHANNEL_ABSENT_S)
+            out += separate_chunks(self.link.receive(now_s + CHANNEL_ABSENT_S))
         return [message for message in out if isinstance(message, Event) or message.bed != "1-last"]
 
     def __enter__(self) -> Self:

@@ -30,7 +30,7 @@ from support.recordings import (
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result
+from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Lead, Result, separate_chunks
 from agent.device.bundle_writer import P, send_each
 from agent.device.publisher import PacketPublisher
 from agent.link.link_receiver import LinkReceiver
@@ -367,7 +367,7 @@ class Wire:
         while not self._heard(message):
             assert time.monotonic() < until_s
             self._link.wait(0.1)
-            told = self._link.receive(time.time())
+            told = list(separate_chunks(self._link.receive(time.time())))
             self.found += self._ward.push([one for one in told if not isinstance(one, Event)])
 
     def _heard(self, message: Chunk | End) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from conftest import LEADS
 
 from agent.core.events import Event
-from agent.core.messages import Chunk, End, Gap
+from agent.core.messages import Chunk, End, Gap, separate_chunks
 from agent.core.wording import event_text
 from agent.link.backfill_client import BackfillResult
 from agent.link.bed_streams import BedStreams
@@ -58,7 +58,7 @@ class Line:
         while self.settler.busy:
             assembler = ChunkAssembler(1.0, 0.0)
             self.settler.settle(1.0, assembler)
-            self.out += assembler.assemble()
+            self.out += separate_chunks(assembler.assemble())
             calls += 1
         return calls
 

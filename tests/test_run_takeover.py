@@ -7,7 +7,7 @@ import pytest
 from conftest import LEADS
 
 from agent.core.events import Event
-from agent.core.messages import Chunk, End, Gap
+from agent.core.messages import Chunk, End, Gap, separate_chunks
 from agent.core.wording import event_text
 from agent.link.bed_streams import BedStreams
 from agent.link.chunk_assembler import ChunkAssembler, LinkMessage
@@ -46,7 +46,7 @@ class Bed:
                     buffer.received_s = buffer.news_s = now_s
                 assembler.add_parts(buffer.bed, buffer.push(message, now_s))
         self.streams.promote_newcomers(now_s, assembler)
-        self.out += assembler.assemble()
+        self.out += separate_chunks(assembler.assemble())
 
     @property
     def samples(self) -> dict[str, list[int]]:

@@ -5,11 +5,12 @@ value and another has, the block says so with NaN; where none has, there is a ga
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock, counts_to_millivolts
 from agent.analysis.passing_leads import PassingLeads
@@ -17,7 +18,7 @@ from agent.analysis.uncalibrated_lead import UncalibratedLead
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
-from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, BedsChunk, Chunk, End, FloatArray, Gap, Lead, StreamedRun
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
 from model.records.resample import FS
@@ -155,16 +156,43 @@ class BedInput:
         return SampleBlock(steps[0].first, np.stack(columns, axis=1))
 
 
-class AlikeChunks(NamedTuple):
-    """Equally long chunks of k beds, converted together.
+class AlikeInputs(NamedTuple):
+    """Inputs of k beds that analyse the same `columns` of their chunks; `places` (k,) of these among others.
 
-    `places` (k,) among the messages; `x` (k, leads, n) float32 mV of the analysed leads; which are `plain` (k,): no
-    value is missing, and nothing may be a pulse.
+    `offsets`, `scales` (k, leads, 1): what makes millivolts of counts.
     """
 
     places: list[int]
     inputs: list[BedInput]
-    chunks: list[Chunk]
+    columns: tuple[int, ...]
+    offsets: NDArray[np.float64]
+    scales: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, places: list[int], inputs: list[BedInput]) -> "AlikeInputs":
+        """Return inputs with the same columns as alike."""
+        offsets, scales = (np.array([getattr(one, of) for one in inputs])[:, :, None] for of in ("offsets", "scales"))
+        return cls(places, inputs, inputs[0].columns, offsets, scales)
+
+    def convert(self, firsts: Sequence[int], counts: NDArray[np.int32]) -> "AlikeChunks":
+        """Convert counts (k, n, all leads) from samples `firsts` (k,) on."""
+        chosen = counts[:, :, self.columns].transpose(0, 2, 1)  # (k, leads, n)
+        x = counts_to_millivolts(chosen, self.offsets, self.scales).astype(np.float32, order="C")
+        plain = plain_rows(x.reshape(-1, x.shape[2]), FS).reshape(len(x), -1).all(axis=1)
+        plain &= (chosen != MISSING).all(axis=(1, 2))
+        return AlikeChunks(self.places, self.inputs, firsts, x, plain.tolist())
+
+
+class AlikeChunks(NamedTuple):
+    """Equally long chunks of k beds, converted together.
+
+    `places` (k,) among others, `firsts` (k,) samples; `x` (k, leads, n) float32 mV of the analysed leads; which are
+    `plain` (k,): no value is missing, and nothing may be a pulse.
+    """
+
+    places: list[int]
+    inputs: list[BedInput]
+    firsts: Sequence[int]
     x: FloatArray
     plain: list[bool]
 
@@ -179,11 +207,40 @@ class AlikeChunks(NamedTuple):
                 taken = [i for i, passed in zip(inside, passes.tolist(), strict=True) if passed]
         if len(inside) < len(able):
             for i in set(able).difference(inside):
-                if self.inputs[i].pass_on(self.chunks[i].first, self.x[i]):
+                if self.inputs[i].pass_on(self.firsts[i], self.x[i]):
                     self.inputs[i].enter(passing)
                     taken.append(i)
             taken.sort()
         return taken
+
+
+class AlikeRuns(NamedTuple):
+    """The `inputs` of the beds of a BedsChunk, None where a bed has none; `alike`: those that fit its `runs`.
+
+    It holds for as long as the runs and the inputs are the same objects.
+    """
+
+    runs: Sequence[StreamedRun]
+    inputs: list[BedInput | None]
+    alike: list[AlikeInputs]
+
+    @classmethod
+    def of(cls, runs: Sequence[StreamedRun], inputs: list[BedInput | None]) -> "AlikeRuns":
+        """Find the inputs that fit their runs and take their samples as they are."""
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place, (run, one) in enumerate(zip(runs, inputs, strict=True)):
+            if one is not None and one.same_rate and one.fits(run):
+                places.setdefault(one.columns, []).append(place)
+        alike = [AlikeInputs.of(group, [inputs[place] for place in group]) for group in places.values()]  # type: ignore[misc]  # none is None
+        return cls(runs, inputs, alike)
+
+    def convert(self, chunk: BedsChunk) -> Iterator[AlikeChunks]:
+        """Yield the samples of the beds that are alike."""
+        for group in self.alike:
+            if len(group.places) == len(self.runs):
+                yield group.convert(chunk.firsts, chunk.counts)
+            else:
+                yield group.convert([chunk.firsts[place] for place in group.places], chunk.counts[group.places])
 
 
 def join_alike_chunks(
@@ -206,15 +263,8 @@ def join_alike_chunks(
 
 
 def _join_chunks(places: list[int], inputs: list[BedInput], chunks: list[Chunk]) -> AlikeChunks:
-    samples, all_leads = chunks[0].counts.shape
-    counts = np.concatenate([chunk.counts for chunk in chunks]).reshape(len(chunks), samples, all_leads)
-    counts = counts[:, :, inputs[0].columns].transpose(0, 2, 1)  # (chunks, leads, n)
-    offsets = np.array([bed.offsets for bed in inputs])[:, :, None]
-    scales = np.array([bed.scales for bed in inputs])[:, :, None]
-    x = counts_to_millivolts(counts, offsets, scales).astype(np.float32, order="C")
-    plain = plain_rows(x.reshape(-1, samples), FS).reshape(len(chunks), -1).all(axis=1)
-    plain &= (counts != MISSING).all(axis=(1, 2))
-    return AlikeChunks(places, inputs, chunks, x, plain.tolist())
+    counts = np.concatenate([chunk.counts for chunk in chunks]).reshape(len(chunks), *chunks[0].counts.shape)
+    return AlikeInputs.of(places, inputs).convert([chunk.first for chunk in chunks], counts)
 
 
 def _open_lead(chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None) -> LeadInput | UncalibratedLead:

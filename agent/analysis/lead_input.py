@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agent.core.events import LeadScaled, PacingPulses, SamplesBridged
 from agent.core.lead_units import UNITS_MV
-from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap, Lead
+from agent.core.messages import MISSING, VALUELESS_REASON, Chunk, FloatArray, Gap, Lead, StreamedRun
 from agent.core.sample_index import first_index_at_125_hz
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
@@ -106,10 +106,10 @@ class LeadInput:
         """Samples of the stream: the first that the conditioner saw, and the next that it gives back."""
         self._tally = _MendingTally()
 
-    def fits(self, chunk: Chunk) -> bool:
-        """Whether a chunk belongs to the stream this input was made for."""
-        same_leads = chunk.leads is self.leads or chunk.leads == self.leads
-        return chunk.run == self.run and chunk.fs == self.fs and same_leads
+    def fits(self, stream: StreamedRun) -> bool:
+        """Whether a chunk, or a run, belongs to the stream this input was made for."""
+        same_leads = stream.leads is self.leads or stream.leads == self.leads
+        return stream.run == self.run and stream.fs == self.fs and same_leads
 
     @property
     def delay_s(self) -> float:

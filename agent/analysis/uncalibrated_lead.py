@@ -20,7 +20,7 @@ from agent.analysis.qrs_scale import MeasuredSecond, QrsScaleMeter, find_qrs_hei
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS
-from agent.core.messages import MISSING, Chunk, FloatArray, Gap
+from agent.core.messages import MISSING, Chunk, FloatArray, Gap, StreamedRun
 from model.records.resample import FS, resampling_delay_s
 from model.records.signal_conditioning import conditioning_reach
 
@@ -64,10 +64,10 @@ class UncalibratedLead:
             self._output = self._open_input(known.per_mv * self.lead.gain, zero)
             self.rails = self._output.rails
 
-    def fits(self, chunk: Chunk) -> bool:
-        """Whether a chunk belongs to the stream this input was made for."""
-        same_leads = chunk.leads is self.leads or chunk.leads == self.leads
-        return chunk.run == self.run and chunk.fs == self.fs and same_leads
+    def fits(self, stream: StreamedRun) -> bool:
+        """Whether a chunk, or a run, belongs to the stream this input was made for."""
+        same_leads = stream.leads is self.leads or stream.leads == self.leads
+        return stream.run == self.run and stream.fs == self.fs and same_leads
 
     def pass_on(self, first: int, x: FloatArray) -> bool:  # noqa: ARG002  # as LeadInput
         """Take nothing that was converted elsewhere."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from agent.bridge.rate_meter import LEAST_SPAN_S
 from agent.bridge.sensor_source import LostSourceError, SensorSource, SourceLayout, SourceReading
 from agent.core.config import Config, override_config
-from agent.core.messages import MISSING, Chunk, End, Gap, Lead
+from agent.core.messages import MISSING, Chunk, End, Gap, Lead, separate_chunks
 from agent.link.link_receiver import LinkReceiver
 from model.errors import SourceError, StreamError
 from model.records.wfdb_records import Record, read_record_samples
@@ -132,7 +132,7 @@ def capture_endpoint(config: Config, seconds: float, bed: str | None = None) -> 
         while time.monotonic() < until_s:
             link.wait(READ_S)
             now_s = time.monotonic()
-            for message in link.receive(time.time()):
+            for message in separate_chunks(link.receive(time.time())):
                 if isinstance(message, Chunk) and not chunks:
                     bed = message.bed
                     until_s = now_s + seconds

@@ -4,8 +4,9 @@ Time is a sample index at the chunk's own rate, counted from the start of the re
 a stamp that the edges put on (`sent_s`, `arrived_s`: seconds since the Unix epoch).
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from agent.core.events import Event
 FloatArray = NDArray[np.float32]
 MISSING = -(2**31)
 """The count that holds no value."""
+LARGEST_SHARED_BYTES = 2**16
+"""Up to this size the counts of many beds stay together; of larger ones each chunk gets a copy, so that one bed whose
+samples wait does not keep those of all in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,48 @@ class Chunk:
     sequence: int = 0
 
 
+class StreamedRun(Protocol):
+    """A run of a bed: a chunk says of which it is, a bundle names it."""
+
+    @property
+    def bed(self) -> str: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def fs(self) -> float: ...
+    @property
+    def leads(self) -> tuple[Lead, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BedsChunk:
+    """Consecutive samples of each of many beds that came together: `counts` (beds, n, leads) int32 as in a Chunk.
+
+    `runs` is the same object for as long as the same runs come together, and holds each bed once.
+    """
+
+    runs: Sequence[StreamedRun]
+    firsts: Sequence[int]
+    counts: NDArray[np.int32]
+    sent_s: float
+    arrived_s: float
+    sequences: Sequence[int]
+
+    @property
+    def samples(self) -> int:
+        """Samples of each bed."""
+        samples: int = self.counts.shape[1]
+        return samples
+
+    def chunk(self, place: int) -> Chunk:
+        """Return the chunk of one of the beds."""
+        run, counts = self.runs[place], self.counts[place]
+        if self.counts.nbytes > LARGEST_SHARED_BYTES:
+            counts = counts.copy()
+        first, sequence = self.firsts[place], self.sequences[place]
+        return Chunk(run.bed, run.run, first, run.fs, run.leads, counts, self.sent_s, self.arrived_s, sequence)
+
+
 VALUELESS_REASON = "without a value"
 """Reason of a gap that the device itself says: it sends, but measures nothing."""
 
@@ -70,6 +116,46 @@ class End:
     fs: float
     sequence: int = 0
     sent_s: float = 0.0
+
+
+Signal = Chunk | BedsChunk | Gap | End
+"""What becomes of the samples that a device sends."""
+
+
+class Signals(Sequence[Chunk | Gap | End]):
+    """The signal of one step, each chunk by itself. `together`: as it came, which costs less to go through."""
+
+    def __init__(self, together: Sequence[Signal]) -> None:
+        self.together = together
+        self._parts: list[Chunk | Gap | End] | None = None
+
+    @overload
+    def __getitem__(self, place: int) -> Chunk | Gap | End: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Chunk | Gap | End]: ...
+    def __getitem__(self, place: int | slice) -> Chunk | Gap | End | Sequence[Chunk | Gap | End]:
+        return self._separate()[place]
+
+    def __len__(self) -> int:
+        return len(self._separate())
+
+    def _separate(self) -> list[Chunk | Gap | End]:
+        if self._parts is None:
+            self._parts = list(separate_chunks(self.together))
+        return self._parts
+
+
+@overload
+def separate_chunks(messages: Iterable[Signal]) -> Iterator[Chunk | Gap | End]: ...
+@overload
+def separate_chunks(messages: Iterable[Signal | Event]) -> Iterator[Chunk | Gap | End | Event]: ...
+def separate_chunks(messages: Iterable[Signal | Event]) -> Iterator[Chunk | Gap | End | Event]:
+    """Yield messages, each chunk of what came together by itself."""
+    for message in messages:
+        if isinstance(message, BedsChunk):
+            yield from map(message.chunk, range(len(message.runs)))
+        else:
+            yield message
 
 
 @dataclass(frozen=True, slots=True)

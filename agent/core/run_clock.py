@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agent.core.messages import Chunk
+from agent.core.messages import BedsChunk, Chunk, Signals, StreamedRun
 from model.records.resample import FS
 
 KEPT_RUNS = 2
@@ -26,9 +26,12 @@ class RunClock:
 
     def follow(self, messages: Sequence[object]) -> None:
         """Take the stamps of the chunks among the messages; by their arrival where the device's clock is not known."""
-        for message in messages:
+        for message in messages.together if isinstance(messages, Signals) else messages:
             if isinstance(message, Chunk):
-                self._note_chunk(message)
+                self._note(message, message.first, len(message.counts), message)
+            elif isinstance(message, BedsChunk):
+                for run, first in zip(message.runs, message.firsts, strict=True):
+                    self._note(run, first, message.samples, message)
 
     def time_of(self, bed: str, run: str, sample: int) -> float | None:
         """Return the Unix time of a sample at 125 Hz; None for a run of which nothing has come."""
@@ -39,16 +42,19 @@ class RunClock:
         """Return the latest runs of a bed, each with the Unix time of its sample 0."""
         return tuple(self._origins.get(bed, {}).items())
 
-    def _note_chunk(self, chunk: Chunk) -> None:
-        stamp_s = chunk.sent_s or chunk.arrived_s
+    def _note(self, of: StreamedRun, first: int, samples: int, stamped: Chunk | BedsChunk) -> None:
+        stamp_s = stamped.sent_s or stamped.arrived_s
         if not stamp_s:
             return
-        runs = self._origins.setdefault(chunk.bed, {})
-        origin_s = stamp_s - (chunk.first + len(chunk.counts)) / chunk.fs
-        known_s = runs.get(chunk.run)
+        fs, run = of.fs, of.run
+        runs = self._origins.get(of.bed)
+        if runs is None:
+            runs = self._origins[of.bed] = {}
+        origin_s = stamp_s - (first + samples) / fs
+        known_s = runs.get(run)
         if known_s is None:
             while len(runs) >= KEPT_RUNS:
                 del runs[next(iter(runs))]
-        elif not (chunk.sent_s and origin_s > known_s + RESTART_S):
-            origin_s = min(origin_s, known_s + MOST_DRIFT * len(chunk.counts) / chunk.fs)
-        runs[chunk.run] = origin_s
+        elif not (stamped.sent_s and origin_s > known_s + RESTART_S):
+            origin_s = min(origin_s, known_s + MOST_DRIFT * samples / fs)
+        runs[run] = origin_s

@@ -18,9 +18,6 @@ from agent.wire.bundles import BUNDLE_TOPIC, Bundle, DescribedRun, is_bundle, pa
 from agent.wire.packets import Packet
 from model.errors import FrameError
 
-LARGEST_SHARED_BYTES = 2**16
-"""Up to this size the samples of all beds stay together; of a larger bundle each bed gets a copy, so that one bed whose
-samples wait does not keep those of all in memory."""
 MOST_GROUPS = 256
 """Sets of beds that are sent together and remembered."""
 ASK_S, LONGEST_ASK_S = 1.0, 60.0
@@ -140,18 +137,17 @@ class BundleReader:
             if buffer is None or not buffer.advance(first, samples, fs, sample_bytes, now_s)
         ]
         counts = bundle.unpack()
-        rows = list(counts) if counts.nbytes <= LARGEST_SHARED_BYTES else [row.copy() for row in counts]
-        runs = group.runs
+        runs: Sequence[DescribedRun | None] = group.runs
         firsts: Sequence[int] = bundle.firsts
         sequences: Sequence[int] = bundle.sequences
         if others:
             left = set(others)
             places = [place for place in range(len(firsts)) if place not in left]
-            runs, rows = [runs[place] for place in places], [rows[place] for place in places]
+            counts, runs = counts[places], [runs[place] for place in places]
             firsts = [firsts[place] for place in places]
             sequences = [sequences[place] for place in places]
         taken = cast(list[DescribedRun], runs)  # those without a description have no buffer
-        out.add_rows(taken, firsts, sequences, bundle.sent_s, rows)
+        out.add_together(taken, firsts, sequences, bundle.sent_s, counts)
         return taken, others
 
     def _make_packets(

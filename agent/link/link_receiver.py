@@ -12,7 +12,7 @@ import zmq
 
 from agent.core.config import Config
 from agent.core.events import LinkTrouble
-from agent.core.messages import ResumePosition
+from agent.core.messages import BedsChunk, ResumePosition, separate_chunks
 from agent.core.views import LinkView
 from agent.link.backfill_client import BackfillClient
 from agent.link.backfill_scheduler import BackfillScheduler
@@ -179,7 +179,7 @@ class LinkReceiver:
                 self._poller.register(keyboard, zmq.POLLIN)
             self._poller.poll(max(0, round(seconds * 1000)))
 
-    def receive(self, now_s: float, woke_s: float | None = None) -> list[LinkMessage]:
+    def receive(self, now_s: float, woke_s: float | None = None) -> list[LinkMessage | BedsChunk]:
         """Return all that has come and is in order. Waits 2 ms at most, for what the system has received already.
 
         Parameters
@@ -191,11 +191,11 @@ class LinkReceiver:
 
         Returns
         -------
-        list[Chunk | Gap | End | Event]
-            Those of each bed in order; consecutive packets as one chunk of (n, leads) counts. Its `arrived_s` is
-            `woke_s` for what woke `wait`. What came while nobody waited is stamped with the time when the socket was
-            last seen empty: it came no earlier, so that no delay is ever reported too short. What waited for the start
-            of the monitor counts from then on.
+        list[Chunk | BedsChunk | Gap | End | Event]
+            Those of each bed in order; consecutive packets as one chunk of (n, leads) counts, those of bundles together
+            (`separate_chunks` takes them apart). Its `arrived_s` is `woke_s` for what woke `wait`. What came while
+            nobody waited is stamped with the time when the socket was last seen empty: it came no earlier, so that no
+            delay is ever reported too short. What waited for the start of the monitor counts from then on.
         """
         if now_s - self._received_s >= ATTENTION_S:
             self._attentive_s = now_s
@@ -220,7 +220,7 @@ class LinkReceiver:
         self._streams.promote_newcomers(now_s, out, at_once=True)
         for buffer in self._streams.buffers.values():
             out.add_parts(buffer.bed, buffer.flush_as_lost("not fetched again before the end", now_s))
-        return out.assemble()
+        return list(separate_chunks(out.assemble()))
 
     def is_idle(self, now_s: float) -> bool:
         """Return whether no packet has come for half a second, and for twice as long as a packet lasts."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from agent.core.look_back import MINUTE_S, BedTrend, MinuteTotals
-from agent.core.messages import Beat, Chunk, FloatArray, Gap
+from agent.core.messages import Beat, BedsChunk, Chunk, FloatArray, Gap, Signals, StreamedRun
 
 KEPT_MINUTES = 24 * 60
 _DROPPED_MINUTES = 60
@@ -61,20 +61,13 @@ class BedTrends:
 
     def note_signal(self, messages: Iterable[object], now_s: float) -> None:
         """Count the seconds of signal, and of gaps."""
-        beds = self._beds
-        for message in messages:
+        for message in messages.together if isinstance(messages, Signals) else messages:
             if isinstance(message, Chunk):
-                stamp_s = _believed_s(message.sent_s or message.arrived_s, now_s)
-                minute = int(stamp_s) // MINUTE_S
-                kept = beds.get(message.bed)
-                if kept is None:
-                    kept = beds[message.bed] = _BedMinutes(minute)
-                kept.end_s = stamp_s
-                at = kept.place(minute)
-                if at >= 0:
-                    kept.rows[at + _SIGNAL] += len(message.counts) / message.fs
-            elif isinstance(message, Gap) and message.bed in beds:
-                self._note_gap(beds[message.bed], message.count / message.fs, now_s)
+                self._note_samples((message,), len(message.counts), message, now_s)
+            elif isinstance(message, BedsChunk):
+                self._note_samples(message.runs, message.samples, message, now_s)
+            elif isinstance(message, Gap) and message.bed in self._beds:
+                self._note_gap(self._beds[message.bed], message.count / message.fs, now_s)
 
     def note_beat(self, beat: Beat, now_s: float) -> None:
         """Count a beat."""
@@ -132,6 +125,21 @@ class BedTrends:
     def size(self) -> int:
         """Return the bytes that the minutes of all beds take."""
         return sum(len(kept.rows) * kept.rows.itemsize for kept in self._beds.values())
+
+    def _note_samples(
+        self, runs: Iterable[StreamedRun], samples: int, stamped: Chunk | BedsChunk, now_s: float
+    ) -> None:
+        """Count samples of each of some runs."""
+        beds, stamp_s = self._beds, _believed_s(stamped.sent_s or stamped.arrived_s, now_s)
+        minute = int(stamp_s) // MINUTE_S
+        for run in runs:
+            kept = beds.get(run.bed)
+            if kept is None:
+                kept = beds[run.bed] = _BedMinutes(minute)
+            kept.end_s = stamp_s
+            at = kept.place(minute)
+            if at >= 0:
+                kept.rows[at + _SIGNAL] += samples / run.fs
 
     def _note_gap(self, kept: _BedMinutes, seconds: float, now_s: float) -> None:
         """Count a gap in the minutes that it lies in, from the latest sample on."""

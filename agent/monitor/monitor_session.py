@@ -10,10 +10,11 @@ from agent.core.clock import SteadyClock
 from agent.core.config import Config
 from agent.core.events import DeviceNote, Event, LinkStateChanged, LinkTrouble
 from agent.core.look_back import BedPast, PastRequest
-from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Ledger, Result, Strip
+from agent.core.messages import Alarm, Beat, BedsChunk, Chunk, Ledger, Result, Signal, Signals, Strip
 from agent.core.run_clock import RunClock
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.core.views import BedView, LinkView, WardSnapshot
+from agent.link.chunk_assembler import LinkMessage
 from agent.link.link_receiver import LinkReceiver
 from agent.link.packet_intake import MOST_PACKETS_READ
 from agent.monitor.alarm_history import AlarmHistory
@@ -153,16 +154,16 @@ class MonitorSession:
 
     def step(
         self,
-        messages: Sequence[Chunk | Gap | End | Event],
+        messages: Sequence[LinkMessage | BedsChunk],
         now_s: float,
         viewer: ResultSink | None = None,
         ended: bool = False,
     ) -> list[Result]:
         """Analyse what the link brought, and give it with all results to every sink. Return the results."""
-        signals = [message for message in messages if not isinstance(message, Event)]
+        signals = Signals([message for message in messages if isinstance(message, Signal)])
         self.run_clock.follow(signals)
         results = self._analyse(signals, now_s, ended)
-        results += [message for message in messages if isinstance(message, Event)]
+        results += [message for message in messages if not isinstance(message, Signal)]
         results += self._link_events(self.link.view(now_s))
         results += self._device_news()
         if self.recorder is not None:
@@ -259,10 +260,10 @@ class MonitorSession:
             text += f", added latency p50 {p50:.1f} ms, p99 {p99:.1f} ms"
         return f"{text}, {self._backfilled_beats} beats backfilled" if self._backfilled_beats else text
 
-    def _analyse(self, signals: list[Chunk | Gap | End], now_s: float, ended: bool) -> list[Result]:
+    def _analyse(self, signals: Signals, now_s: float, ended: bool) -> list[Result]:
         self._shared.act(self.actions)
         results = self.actions.take()
-        results += self.pipeline.push(signals, shared=True)
+        results += self.pipeline.push(signals.together, shared=True)
         results += self._first_settings.news(self.pipeline.beds)
         self._unseen.hand_over()
         self.link.set_backlog(*self.pipeline.backlog())

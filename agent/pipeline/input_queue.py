@@ -5,19 +5,17 @@ of the beds that are done with it, then of the others in rotation until the turn
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from math import inf
 
-import numpy as np
-
-from agent.analysis.bed_input import BedInput, LeadNote, join_alike_chunks
+from agent.analysis.bed_input import AlikeChunks, AlikeRuns, BedInput, LeadNote, join_alike_chunks
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.stage import RunStart
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
-from agent.core.messages import Chunk, End, FloatArray, Gap
+from agent.core.messages import BedsChunk, Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
@@ -41,6 +39,8 @@ OVERLOAD = 4
 """A bed has too much with this many times enough."""
 LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
+MOST_KNOWN_RUNS = 256
+"""Lists of runs that come together, of which it is known what fits them."""
 UNANALYSED_REASON = "not analysed before the end"
 
 InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | LeadNote
@@ -76,6 +76,10 @@ class InputQueue:
         self._passing = PassingLeads()
         self._together: list[BedsTogether] = []
         """Blocks of beds that do not wait otherwise: the next turn takes them all."""
+        self._taken: set[str] = set()
+        """The beds of these."""
+        self._known: dict[int, AlikeRuns] = {}
+        """The inputs of runs that come together, by the identity of their list."""
         self._left = 0.0
         """Work left in this turn, in samples."""
         self.block = BLOCK_SAMPLES
@@ -105,24 +109,40 @@ class InputQueue:
         for bed, message in zip(beds, messages, strict=True):
             if isinstance(message, Chunk):
                 bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
-        for place, x in self._put_together(beds, messages).items():
-            bed, message = beds[place], messages[place]
-            waiting = self._waiting.get(bed.name)
-            if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
-                self._put_off(bed, message)
-            else:
-                self._convert(bed, message, x)
+        left: dict[int, FloatArray | None] = dict.fromkeys(range(len(messages)))
+        if len(messages) >= LEAST_TOGETHER:
+            names = [bed.name for bed in beds]
+            busy = self._waiting.keys() | self._taken | (_repeated(names) if len(set(names)) < len(names) else set())
+            for alike in join_alike_chunks([bed.input for bed in beds], messages, self._piece):
+                self._pass_on(alike, beds, busy, left)
+        for place, x in left.items():
+            self._put_one(beds[place], messages[place], x)
+
+    def put_together(self, beds: Sequence[MonitoredBed], chunk: BedsChunk, patient: bool = True) -> None:
+        """Take samples of many beds that came together, each of another bed. `patient`: as for `put`."""
+        self._patient = patient
+        for bed in beds:
+            bed.arrived_s, bed.sent_s = chunk.arrived_s, chunk.sent_s
+        left: dict[int, FloatArray | None] = dict.fromkeys(range(len(beds)))
+        if 0 < chunk.samples <= self._piece:
+            busy = self._waiting.keys() | self._taken if self._waiting or self._taken else frozenset[str]()
+            for alike in self._known_runs(beds, chunk).convert(chunk):
+                self._pass_on(alike, beds, busy, left)
+        for place, x in left.items():
+            self._put_one(beds[place], chunk.chunk(place), x)
 
     def next_turn(self) -> Iterator[BedsTogether | tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
         block = self.block
         if self.turn < inf:
             block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self))))
-        few = [name for name, waiting in self._waiting.items() if waiting.samples <= self._piece]
-        many = [name for name, waiting in self._waiting.items() if waiting.samples > self._piece]
+        turned = {name: waiting for name, waiting in self._waiting.items() if name not in self._taken}
+        few = [name for name, waiting in turned.items() if waiting.samples <= self._piece]
+        many = [name for name, waiting in turned.items() if waiting.samples > self._piece]
         self._left = self.turn - sum(len(together.beds) * together.x.shape[2] for together in self._together)
         yield from self._together
         self._together.clear()
+        self._taken.clear()
         for name in few:
             yield from self._take_steps(name, block)
         for turn, name in enumerate(many):
@@ -138,32 +158,47 @@ class InputQueue:
             yield from self._drop(waiting)
         self._waiting.clear()
 
-    def _put_together(
-        self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End]
-    ) -> dict[int, FloatArray | None]:
-        """Take the chunks that need no closer look, many as one block, of beds that bring and wait for nothing else.
+    def _known_runs(self, beds: Sequence[MonitoredBed], chunk: BedsChunk) -> AlikeRuns:
+        """Return the inputs of beds that came together: most often the same ones as before."""
+        inputs = [bed.input for bed in beds]
+        known = self._known.get(id(chunk.runs))
+        if known is None or known.runs is not chunk.runs or known.inputs != inputs:
+            if len(self._known) >= MOST_KNOWN_RUNS:
+                self._known.clear()
+            known = self._known[id(chunk.runs)] = AlikeRuns.of(chunk.runs, inputs)
+        return known
 
-        Return the places of the other messages, with the millivolts (leads, n) of those that were converted.
+    def _pass_on(
+        self, alike: AlikeChunks, beds: Sequence[MonitoredBed], busy: Set[str], left: dict[int, FloatArray | None]
+    ) -> None:
+        """Take the chunks that need no closer look as one block, of beds that are not `busy`: they wait for nothing.
+
+        They are taken out of `left`, the places of what is left, which gets the millivolts (leads, n) of plain ones.
         """
-        left: dict[int, FloatArray | None] = dict.fromkeys(range(len(messages)))
-        if len(messages) < LEAST_TOGETHER:
-            return left
-        names = [bed.name for bed in beds]
-        busy = self._waiting.keys() | (_repeated(names) if len(set(names)) < len(names) else ())
+        places, x = alike.places, alike.x
         whole = LEAST_BLOCK_SAMPLES if self.turn < inf else self.block
-        for alike in join_alike_chunks([bed.input for bed in beds], messages, self._piece):
-            places, x, plain = alike.places, alike.x, np.flatnonzero(alike.plain).tolist()
-            able = [i for i in plain if names[places[i]] not in busy] if x.shape[2] <= whole else []
-            taken = alike.pass_on(able, self._passing)
+        plain = [i for i, is_plain in enumerate(alike.plain) if is_plain]
+        able = plain if not busy else [i for i in plain if beds[places[i]].name not in busy]
+        taken = alike.pass_on(able if x.shape[2] <= whole else [], self._passing)
+        if len(taken) < len(plain):
             left.update((places[i], x[i]) for i in set(plain).difference(taken))
-            for i in taken:
-                beds[places[i]].took(alike.chunks[i])
-                del left[places[i]]
-            if taken:
-                firsts = [alike.chunks[i].first for i in taken]
-                together = x if len(taken) == len(x) else x[taken]
-                self._together.append(BedsTogether([beds[places[i]] for i in taken], firsts, together))
-        return left
+        if not taken:
+            return
+        passed = [beds[places[i]] for i in taken]
+        for i, bed in zip(taken, passed, strict=True):
+            bed.took(x.shape[2], FS)
+            del left[places[i]]
+        self._taken.update([bed.name for bed in passed])
+        firsts = [alike.firsts[i] for i in taken]
+        self._together.append(BedsTogether(passed, firsts, x if len(taken) == len(x) else x[taken]))
+
+    def _put_one(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None) -> None:
+        """Take a message by itself; `x` (leads, n) mV if it is a chunk that was converted."""
+        waiting = self._waiting.get(bed.name)
+        if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
+            self._put_off(bed, message)
+        else:
+            self._convert(bed, message, x)
 
     @property
     def _piece(self) -> int:
@@ -201,7 +236,7 @@ class InputQueue:
             self._take_in(bed, bed.input, chunk, x)
 
     def _take_in(self, bed: MonitoredBed, bed_input: BedInput, chunk: Chunk, x: FloatArray | None) -> None:
-        bed.took(chunk)
+        bed.took(len(chunk.counts), chunk.fs)
         if x is not None and bed_input.pass_on(chunk.first, x):
             self._put(bed, [SampleBlock(chunk.first, x[0] if len(x) == 1 else x.T)])
         else:

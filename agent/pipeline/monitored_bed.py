@@ -88,10 +88,10 @@ class MonitoredBed:
         """Seconds that resampling adds to the delay of every decision."""
         return self.input.delay_s if self.input else 0.0
 
-    def took(self, chunk: Chunk) -> None:
-        """Count a chunk that goes to the analysis."""
-        self.analysed += len(chunk.counts)
-        self._steady_s += len(chunk.counts) / chunk.fs
+    def took(self, samples: int, fs: float) -> None:
+        """Count samples, of `fs` hertz, that go to the analysis."""
+        self.analysed += samples
+        self._steady_s += samples / fs
 
     def give_up(self, samples: int) -> None:
         """Count samples at 125 Hz that went to the analysis, and that it has not seen, as lost."""

@@ -11,9 +11,11 @@ beds. Training drives the same `SampleStages` (`agent.training`), so what a net 
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf, isnan
+from typing import cast
 
 import numpy as np
 
@@ -31,7 +33,7 @@ from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
 from agent.core.config import Config, SignalConfig
 from agent.core.events import GapClosed, LeadScaled, StreamRefused
-from agent.core.messages import VALUELESS_REASON, AlarmIdentity, Chunk, End, FloatArray, Gap, Result
+from agent.core.messages import VALUELESS_REASON, AlarmIdentity, BedsChunk, Chunk, End, FloatArray, Gap, Result, Signal
 from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import BLOCK_SAMPLES, BedsTogether, InputQueue, InputStep
@@ -137,16 +139,23 @@ class Pipeline:
         self.rates, self.alarms = self._decisions.rates, self._decisions.alarms
         self.care = BedCare(self.alarms, self.samples.ring, config.alarms, self._results.append)
 
-    def push(self, messages: Iterable[Chunk | Gap | End], shared: bool = False) -> list[Result]:
+    def push(self, messages: Iterable[Signal], shared: bool = False) -> list[Result]:
         """Take what the link brought; return the beats, events and alarms it decides, in order within each bed.
 
         With `shared` a push ends after 30 ms, and the next one goes on: `waiting` says so.
         """
         began_s = self._clock()
-        messages = list(messages)
-        beds = [self.beds.get(message.bed) or self._admit(message.bed) for message in messages]
-        self._inbox.put(beds, messages, patient=not shared)  # notes when each bed's samples arrived, too
-        self._note_arrivals(bed for bed, message in zip(beds, messages, strict=True) if isinstance(message, Chunk))
+        for is_together, group in groupby(messages, lambda message: isinstance(message, BedsChunk)):
+            if is_together:
+                for chunk in cast(Iterator[BedsChunk], group):
+                    beds = self._beds_of(run.bed for run in chunk.runs)
+                    self._inbox.put_together(beds, chunk, patient=not shared)  # notes their arrival, too
+                    self._note_arrivals(beds)
+            else:
+                parts = cast(list[Chunk | Gap | End], list(group))
+                beds = self._beds_of(message.bed for message in parts)
+                self._inbox.put(beds, parts, patient=not shared)
+                self._note_arrivals(bed for bed, part in zip(beds, parts, strict=True) if isinstance(part, Chunk))
         self._busy = True
         while self._inbox and self._busy:
             self._busy = self._advance()
@@ -364,6 +373,10 @@ class Pipeline:
             if bed.silent:
                 bed.silent = False
                 self.alarms.report_by_clock(bed.row, "no data", False, bed.arrived_s)
+
+    def _beds_of(self, names: Iterable[str]) -> list[MonitoredBed]:
+        known = self.beds.get
+        return [known(name) or self._admit(name) for name in names]
 
     def _admit(self, name: str) -> MonitoredBed:
         """Give a new bed a row in every stage, then register it. Arrays grow in powers of two."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.core import config as configuration
 from agent.core.events import Event
-from agent.core.messages import Chunk
+from agent.core.messages import Chunk, separate_chunks
 from agent.core.run_clock import RunClock
 from agent.link.chunk_assembler import LinkMessage
 from agent.monitor.alarm_history import AlarmHistory
@@ -271,7 +271,7 @@ class QueuedMonitor:
     def pass_time(self, seconds: float) -> None:
         """Take what has arrived, then let the device answer."""
         self._now_s += seconds
-        self._take(self._link.receive(self._now_s))
+        self._take(list(separate_chunks(self._link.receive(self._now_s))))
         check_bounds(self._link, self._most_beds)
         while self._channel.sent:
             self._channel.arrived.extend(self.device.reply(msgspec.json.decode(self._channel.sent.popleft())))

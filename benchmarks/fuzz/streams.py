@@ -14,7 +14,7 @@ from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
 from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Lead, Result, Strip
+from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Lead, Result, Strip, separate_chunks
 from agent.core.run_clock import RunClock
 from agent.core.views import BedView
 from agent.core.wording import event_text
@@ -89,7 +89,7 @@ class Monitor:
             self._publisher.send_multipart(frames)
         self._answer(replies)
         self.now_s += step_s
-        self.take(self.link.receive(self.now_s))
+        self.take(list(separate_chunks(self.link.receive(self.now_s))))
         check_bounds(self.link, self._most_beds)
 
     def finish(self) -> None:
