@@ -11,7 +11,7 @@ from model.nets.context_net import (
     context_samples_left,
     fold_context_net,
 )
-from model.nets.net_size import CONTEXT_SIZE
+from model.nets.net_size import CONTEXT_SIZE, SURELY_NORMAL
 
 CPU = torch.device("cpu")
 WAVES = CHANNELS * WAVE
@@ -44,6 +44,31 @@ def test_quick_is_the_same() -> None:
         quick = ContextInferenceNet(net)
         for count in (1, 2, 3, 17, 64):
             assert torch.equal(quick(beats[:count]), net(beats[:count])), count
+
+
+def sure_of_some(net: ContextNet) -> ContextNet:
+    """Let the second head be sure that every other beat or so is normal."""
+    with torch.no_grad():
+        net.alone.weight[N] *= 40
+    return net
+
+
+@torch.inference_mode()
+def test_surely_normal_beats_have_no_wave() -> None:
+    """Where the numbers alone make a beat surely normal, the second head decides, and the wave may be anything."""
+    net, beats = sure_of_some(new_net(5)), some_beats(200)
+    second = torch.log_softmax(net.heads(beats)[1], 1)
+    sure = second[:, N].exp() >= SURELY_NORMAL
+    assert 20 < sure.sum() < 180
+    others = beats.clone()
+    others[:, :WAVES] = some_beats(200, seed=2)[:, :WAVES]
+    for of in (net, ContextInferenceNet(net)):
+        found, changed = of(beats), of(others)
+        assert torch.equal(found[sure], second[sure])
+        assert torch.equal(changed[sure], second[sure])
+        assert not torch.isclose(found[~sure], changed[~sure]).all(1).any()
+        assert torch.equal(torch.cat([of(beat[None]) for beat in beats]), found)
+    assert torch.equal(ContextInferenceNet(net)(beats), net(beats))
 
 
 @torch.inference_mode()

@@ -62,7 +62,7 @@ class VanishingLink(SilentLink):
         self._began_s = 0.0
         self._now_s = 0.0
 
-    def receive(self, now_s: float, _woke_s: float | None = None) -> Sequence[Chunk | Gap | End]:
+    def receive(self, now_s: float) -> Sequence[Chunk | Gap | End]:
         messages, self._messages = self._messages, ()
         self._began_s = self._began_s or now_s
         return [replace(message, arrived_s=now_s) for message in messages if isinstance(message, Chunk)]

@@ -179,29 +179,26 @@ class LinkReceiver:
                 self._poller.register(keyboard, zmq.POLLIN)
             self._poller.poll(max(0, round(seconds * 1000)))
 
-    def receive(self, now_s: float, woke_s: float | None = None) -> list[LinkMessage | BedsChunk]:
+    def receive(self, now_s: float) -> list[LinkMessage | BedsChunk]:
         """Return all that has come and is in order. Waits 2 ms at most, for what the system has received already.
 
         Parameters
         ----------
         now_s
             Unix time.
-        woke_s
-            When `wait` returned, if that was earlier.
 
         Returns
         -------
         list[Chunk | BedsChunk | Gap | End | Event]
             Those of each bed in order; consecutive packets as one chunk of (n, leads) counts, those of bundles together
-            (`separate_chunks` takes them apart). Its `arrived_s` is `woke_s` for what woke `wait`. What came while
+            (`separate_chunks` takes them apart). Its `arrived_s` is `now_s` for what woke `wait`. What came while
             nobody waited is stamped with the time when the socket was last seen empty: it came no earlier, so that no
             delay is ever reported too short. What waited for the start of the monitor counts from then on.
         """
         if now_s - self._received_s >= ATTENTION_S:
             self._attentive_s = now_s
         self._received_s = now_s
-        woke_s = now_s if woke_s is None else woke_s
-        arrived_s = woke_s if self._slept or self._emptied_s is None else self._emptied_s
+        arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
         out = ChunkAssembler(arrived_s, self._client.offset_s)
         self._scheduler.take_replies(now_s, out)
         self._read_packets(now_s, out)

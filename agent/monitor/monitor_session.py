@@ -38,9 +38,8 @@ if TYPE_CHECKING:  # PyTorch takes a second to import: the link is opened before
     from agent.analysis.beat_classifier import BeatClassifier
     from agent.recording.recorder import Recorder
 
-PAUSE_OF_STEP, CALM_PERIOD_S, LONGEST_PAUSE_S = 16, 0.1, 0.03
-"""A step is followed by a pause so many times as long, for both to take a tenth of a second at most: with many beds
-more packets are taken together, which makes them cheap. One that takes longer has a pause as long, up to the last."""
+LONGEST_PAUSE_S = 0.03
+"""A step that takes longer than from one look to the next (`monitor.tick_ms`) has a pause as long, up to this."""
 GC_THRESHOLDS = (50_000, 20, 1000)
 """Next to nothing here refers to itself, and to look through a thousand beds for it takes a fifth of a second."""
 GONE_S = 60.0
@@ -126,20 +125,18 @@ class MonitorSession:
         due_s = 0.0
         viewer.push([], self._resume(), self.clock())
         while not stop():
+            time.sleep(max(0.0, due_s - self.clock()))
             patience_s = min(self.link.patience_s, viewer.patience_s(self.clock()))
             self.link.wait(0.0 if self.pipeline.waiting else patience_s, viewer.keyboard)
-            woke_s = self.clock()
-            time.sleep(max(0.0, due_s - woke_s))
             now_s = self.clock()
             packets = self.link.packets
-            self.step(self.link.receive(now_s, woke_s), now_s, viewer)
+            self.step(self.link.receive(now_s), now_s, viewer)
             step_s = self.clock() - now_s
             if not viewer.refresh(now_s) or self._is_over(until, now_s):
                 break
             taken, waits = self.link.packets - packets, self.link.behind or self.pipeline.waiting
             if 0 < taken < MOST_PACKETS_READ and not waits:  # what waits is taken without a pause
-                pause_s = max(min(step_s, LONGEST_PAUSE_S), min(PAUSE_OF_STEP * step_s, CALM_PERIOD_S - step_s))
-                due_s = max(now_s + self.config.monitor.tick_ms / 1000, self.clock() + pause_s)
+                due_s = max(now_s + self.config.monitor.tick_ms / 1000, self.clock() + min(step_s, LONGEST_PAUSE_S))
         now_s = self.clock()
         gone = until.ended and self._is_gone(now_s)
         self._shared.leave()

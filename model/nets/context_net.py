@@ -114,7 +114,7 @@ class ContextInferenceNet:
         y = _product_per_beat(values, *alone1).relu_()  # (n, dense)
         second = _product_per_beat(_product_per_beat(y, *alone2).relu_(), *alone)  # (n, classes)
         said = torch.log_softmax(second, 1)
-        unsure = torch.nonzero(~surely_normal(said))[:, 0]  # (k,)
+        unsure = torch.nonzero(said[:, 0] < log(SURELY_NORMAL))[:, 0]  # (k,)
         if len(unsure):
             said[unsure] = combine_heads(self._hear_wave(inputs[unsure], values[unsure]), second[unsure])
         return said
@@ -139,11 +139,11 @@ def _product_per_beat(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.expand(n, 1, -1), x[:, None, :], weight.expand(n, -1, -1))[:, 0]  # (n, 1, m) to (n, m)
 
 
-def combine_heads(first: Tensor, second: Tensor) -> Tensor:
+def combine_heads(first: Tensor, second: Tensor, sure: float = SURELY_NORMAL) -> Tensor:
     """Combine the scores (n, classes) of both heads to log-probabilities (n, classes).
 
     The log-odds of V against N and S together, and of S against N, are the mean of both heads; all else is the first
-    head's. A beat that is surely normal to the second head is what that one says.
+    head's. Where the second head says N with a probability of `sure` or more, that stands.
     """
     first, second = torch.log_softmax(first, 1), torch.log_softmax(second, 1)
     usual = torch.logaddexp(first[:, 0], first[:, 1])  # N or S
@@ -152,12 +152,7 @@ def combine_heads(first: Tensor, second: Tensor) -> Tensor:
     early = (first[:, 1] - first[:, 0] + second[:, 1] - second[:, 0]) / 2  # (n,)
     pair = usual[:, None] + torch.log_softmax(torch.stack([-early / 2, early / 2], 1), 1)  # (n, 2), N and S
     both = torch.log_softmax(torch.cat([pair, ventricular[:, None], first[:, 3:]], 1), 1)
-    return torch.where(surely_normal(second)[:, None], second, both)
-
-
-def surely_normal(second: Tensor) -> Tensor:
-    """Return (n,) whether beats are surely normal by log-probabilities (n, classes) of the second head."""
-    return second[:, 0] >= log(SURELY_NORMAL)
+    return torch.where((second[:, 0] >= log(sure))[:, None], second, both)
 
 
 def context_samples_left(size: NetSize) -> int:
