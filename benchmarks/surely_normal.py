@@ -61,7 +61,7 @@ def comparison_lines(found: LabelledCandidates, first: torch.Tensor, second: tor
     for least in LEAST:
         classes = settle_classes(found, first, second, least)
         share, changed = (normal >= least).mean(), int((classes != whole).sum())
-        yield f"{least:.2f}: {share:.1%} by numbers alone, {changed} with another class: {_class_shares(found, classes)}"
+        yield f"{least:.2f}: {share:.1%} by numbers alone, {changed} classes change: {_class_shares(found, classes)}"
 
 
 def _class_shares(found: LabelledCandidates, classes: NDArray[np.int64]) -> str:

@@ -1,8 +1,9 @@
 """CPU of the whole analysis for many beds: `python -m benchmarks.ward [--beds 1,64,256] [--weights live] [--leads 2]`.
 
 The embedded records, each bed from another place on, come as packets of 40 ms in microvolts; every 40 ms of signal the
-pipeline takes one packet of each bed, as a monitor in real time does. The largest ward is measured with packets of
-200 ms too, which `ecg-agent simulate ward` sends, and one bed alone gets pieces of 2 s, as in a replay at full speed.
+pipeline takes one packet of each bed, in a bundle, as a monitor in real time does. The largest ward is measured with
+packets of 200 ms too, which `ecg-agent simulate ward` sends, and one bed alone gets pieces of 2 s, as in a replay at
+full speed.
 Measured, in one thread: the pipeline from millivolts to alarms, and the detector alone on the same packets. Transport
 and pictures are the matter of `benchmarks.monitor`. The peer is WFDB's xqrs on one hour of the same signal.
 """
@@ -18,8 +19,9 @@ from wfdb.processing import XQRS
 from agent.analysis.beat_classifier import load_beat_classifier as load_classifier
 from agent.analysis.compiled_qrs import open_qrs_detector
 from agent.core import config as configuration
-from agent.core.messages import Chunk, FloatArray, Lead
+from agent.core.messages import BedsChunk, Chunk, FloatArray, Lead
 from agent.pipeline.pipeline import Pipeline
+from agent.wire.bundles import DescribedRun
 from benchmarks.detection import load
 from benchmarks.figures import write_figures
 from model.records.resample import FS
@@ -42,16 +44,19 @@ def streams(beds: int, seconds: float) -> FloatArray:
     return np.stack([np.roll(signals[i % len(signals)], -997 * i)[:count] for i in range(beds)])
 
 
-def packets(x: FloatArray, packet_ms: int, leads: int = 1) -> Iterator[list[Chunk]]:
+def bundles(x: FloatArray, packet_ms: int, leads: int = 1) -> Iterator[BedsChunk]:
     """Yield one packet of every bed at a time from `x` (beds, samples) mV; a second lead is the first upside down."""
     size = packet_ms * FS // 1000
     counts = np.rint(1000 * np.stack([x, -x][:leads], axis=2)).astype(np.int32)
-    names = [str(bed) for bed in range(len(x))]
+    runs = [DescribedRun(bed, str(bed), "run", float(FS), LEADS[:leads], b"", 0) for bed in range(len(x))]
     for first in range(0, x.shape[1] - size + 1, size):
-        yield [
-            Chunk(name, "run", first, float(FS), LEADS[:leads], counts[bed, first : first + size], 0.0)
-            for bed, name in enumerate(names)
-        ]
+        yield BedsChunk(runs, [first] * len(x), counts[:, first : first + size], 0.0, 0.0, [0] * len(x))
+
+
+def packets(x: FloatArray, packet_ms: int, leads: int = 1) -> Iterator[list[Chunk]]:
+    """Yield the same as `bundles`, each packet by itself."""
+    for bundle in bundles(x, packet_ms, leads):
+        yield [bundle.chunk(bed) for bed in range(len(x))]
 
 
 def pipeline(x: FloatArray, packet_ms: int, weights: str, leads: int = 1) -> float:
@@ -59,10 +64,11 @@ def pipeline(x: FloatArray, packet_ms: int, weights: str, leads: int = 1) -> flo
     settings = configuration.load_config(None, {})
     ward = Pipeline(settings, load_classifier(weights, "cpu", 1))
     spent_s = 0.0
-    for messages in packets(x, packet_ms, leads):
+    for bundle in bundles(x, packet_ms, leads):
+        messages = [bundle] if len(x) > 1 else [bundle.chunk(0)]
         began_s = time.process_time()
         ward.push(messages)
-        if messages[0].first >= WARM_S * FS:
+        if bundle.firsts[0] >= WARM_S * FS:
             spent_s += time.process_time() - began_s
     hours = len(x) * (x.shape[1] / FS - WARM_S) / HOUR_S
     return float(spent_s / hours)
