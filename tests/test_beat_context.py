@@ -17,7 +17,8 @@ from agent.analysis.torch_classifier import build_torch_classifier
 from agent.core.config import Config, override_config
 from agent.core.events import Event
 from agent.core.messages import MISSING, Beat, Chunk, End, FloatArray, Gap, Result
-from agent.pipeline.pipeline import Findings, Pipeline
+from agent.pipeline.pipeline import Pipeline
+from agent.pipeline.sample_stages import Findings
 from model.beats.templates import (
     CHANNELS,
     FEATURES,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from agent.analysis import beat_classifier, compiled_qrs
 from agent.analysis.beat_classifier import BeatClassifier, load_beat_classifier
@@ -20,6 +21,8 @@ from benchmarks.ward import packets, streams
 from model.beats import templates
 from model.beats.templates import INPUTS, QRS, QRS_BEFORE, SLACK, WAVE, WAVE_BEFORE, BeatTemplates, BeatWindows
 from model.compiled import library, sources
+from model.waveform import window_features
+from model.waveform.window_features import WINDOW, measure_windows, open_measuring
 
 built = pytest.mark.skipif(library.load_library() is None, reason="the parts in C were not built: no C compiler (cc)")
 ROWS = 8
@@ -93,6 +96,27 @@ def test_the_net_gives_the_same_probabilities(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(np.concatenate([compiled(beats[i : i + 1]) for i in range(70)]), said)
     assert (compiled.device, compiled.weights, compiled.in_context) == ("CPU", by_torch.weights, True)
     assert compiled.class_trust == by_torch.class_trust
+
+
+@built
+def test_windows_have_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the last digits, of signals, noise and lines; for a window the same, whatever its batch."""
+    random, measure = np.random.default_rng(2), open_measuring()
+    monkeypatch.setattr(window_features, "load_library", lambda: None)
+    assert open_measuring() is measure_windows is not measure
+    signals = [sliding_window_view(signal, WINDOW)[:: WINDOW // 3] for signal in streams(8, 120)]
+    noise = [random.normal(0, size, (50, WINDOW)) for size in (0, 1e-4, 0.01, 1)]
+    waves = np.sin(np.arange(WINDOW) * random.uniform(0.05, 0.6, (50, 1))) * random.uniform(0.01, 5, (50, 1))
+    steps = np.cumsum(random.normal(0, 0.05, (50, WINDOW)), axis=1)
+    windows = np.concatenate([*signals, *noise, waves, steps]).astype(np.float32)
+    ours, theirs = measure(windows), measure_windows(windows)
+    for field in ("numbers", "height", "period"):
+        np.testing.assert_allclose(getattr(ours, field), getattr(theirs, field), rtol=1e-3, atol=1e-4, err_msg=field)
+    for first, count in ((0, 1), (3, 5), (7, 9), (100, 40)):
+        np.testing.assert_array_equal(measure(windows[first : first + count]).numbers, ours.numbers[first:][:count])
+    assert measure(windows[:0]).numbers.shape == (0, ours.numbers.shape[1])
+    with pytest.raises(ValueError, match=r"windows \(2, 499\)"):
+        measure(windows[:2, 1:])
 
 
 def run_ward(classify: BeatClassifier, settings: Config) -> list[Result]:

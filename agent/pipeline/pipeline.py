@@ -1,18 +1,14 @@
-"""The pipeline, for one bed or many. Only this file defines the order of the stages, from sample to alarm.
+"""The pipeline, for one bed or many: the order of all that lies between the messages of the link and the results.
 
     messages ─► input queue ─► samples                       ─► pending ─► decisions             ─► results
-                               ring, lead off, QRS, beats,      the net    smoothing, rate, alarms
-                               windows
+                               (`sample_stages`)                the net    smoothing, rate, alarms
 
-Every stage keeps the state of all beds as rows and works on all rows with new samples at once; `agent.analysis.stage`
-is the contract of a stage. What comes out depends neither on how the streams were cut into chunks nor on the other
-beds. Training drives the same `SampleStages` (`agent.training`), so what a net is trained on is what runs.
+What comes out depends neither on how the streams were cut into chunks nor on the other beds.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
 from itertools import groupby
 from math import inf, isnan
 from typing import cast
@@ -20,18 +16,11 @@ from typing import cast
 import numpy as np
 
 from agent.alarms.alarm_feed import STRIP_MARGIN, WINDOW_DELAY
-from agent.analysis.beat_context import LEAST_SCORE, BeatContextBuilder
-from agent.analysis.beat_cutter import BeatCutter, Candidates
 from agent.analysis.bed_input import LeadNote
-from agent.analysis.compiled_qrs import open_qrs_detector
 from agent.analysis.lead_input import BridgedHole, SampleBlock, ScaleChange
-from agent.analysis.lead_state import LeadOffDetector
-from agent.analysis.qrs_detector import RPeak
-from agent.analysis.qrs_height import drop_low_peaks
-from agent.analysis.rhythm_windows import RhythmWindows, WindowScores
-from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
-from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart, Stage
-from agent.core.config import Config, SignalConfig
+from agent.analysis.sample_ring import RING_SAMPLES
+from agent.analysis.stage import RowIndexArray, RunStart
+from agent.core.config import Config
 from agent.core.events import GapClosed, LeadScaled, StreamRefused
 from agent.core.messages import VALUELESS_REASON, AlarmIdentity, BedsChunk, Chunk, End, FloatArray, Gap, Result, Signal
 from agent.pipeline.bed_care import BedCare
@@ -39,6 +28,7 @@ from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.input_queue import BLOCK_SAMPLES, BedsTogether, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
+from agent.pipeline.sample_stages import Findings, SampleStages
 from model.records.resample import FS
 
 Classify = Callable[[FloatArray], FloatArray]
@@ -55,68 +45,6 @@ LARGE_BLOCK_SAMPLES, LARGE_RING_SAMPLES = 60 * FS, 4 * RING_SAMPLES
 """Most samples of a bed that go through the stages at once where nobody waits for results, and those that are kept."""
 
 assert 2 * STRIP_MARGIN + WINDOW_DELAY + FS + LARGE_BLOCK_SAMPLES <= LARGE_RING_SAMPLES, "strips are cut once a second"
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a block of samples, or the end of a stretch, brought: input of the decisions."""
-
-    lead_changes: Sequence[LeadStateChange]
-    peaks: Sequence[RPeak]
-    candidates: Candidates
-    windows: Sequence[WindowScores] = ()
-
-
-class SampleStages:
-    """The stages that see samples, in their order. `windows=False` leaves out the classifier of the waveform."""
-
-    def __init__(self, config: SignalConfig, in_context: bool, windows: bool = True, rows: int = 1) -> None:
-        self.ring = SampleRing(rows)
-        self.lead_off = LeadOffDetector(config.flat_ms, config.flat_uv, rows)
-        self.qrs = open_qrs_detector(rows, LEAST_SCORE if in_context else 0.0)
-        self.beats = BeatContextBuilder(self.ring, rows) if in_context else BeatCutter(self.ring, rows)
-        self.windows = RhythmWindows(self.ring, WINDOW_DELAY, rows) if windows else None
-        stages: list[Stage] = [self.ring, self.lead_off, self.qrs, self.beats]
-        self._stages = [*stages, self.windows] if self.windows else stages
-
-    def grow(self, rows: int) -> None:
-        """Make room for `rows` rows. Those that are there stay as they are."""
-        for stage in self._stages:
-            stage.grow(rows)
-
-    def start(self, row: int, run: RunStart) -> None:
-        """Begin a run: nothing of the one before counts."""
-        for stage in reversed(self._stages):
-            stage.start(row, run)
-
-    def interrupt(self, row: int, interruption: Interruption) -> None:
-        """Let nothing reach over a gap, or over a lead that came off or is back."""
-        for stage in reversed(self._stages):
-            stage.interrupt(row, interruption)
-
-    def push(self, rows: RowIndexArray, x: FloatArray) -> Findings:
-        """Take the next samples `x` (rows, n) float32 mV of `rows` (rows,)."""
-        self.ring.push(rows, x)
-        lead_changes = self.lead_off.push(rows, x)
-        for change in lead_changes:
-            self.interrupt(change.row, change)
-        peaks = drop_low_peaks(self.ring, self.qrs.push(rows, x))
-        candidates = self.beats.push(rows, peaks)
-        windows = self.windows.push(rows) if self.windows else ()
-        return Findings(lead_changes, peaks, candidates, windows)
-
-    def flush(self, row: int, leads: Sequence[int] = ()) -> Findings:
-        """End an unbroken stretch of a row: return what still waited for later samples.
-
-        Beats that are due of the bed's other leads are decided, too, for all to come in order; `leads` are its rows.
-        """
-        # Beats that are due are decided without the last R peaks, as they would have been a packet later.
-        due = self.beats.push(np.array(leads or [row]), (), hold=False)
-        peaks = drop_low_peaks(self.ring, self.qrs.flush(row))
-        rest = self.beats.flush(row, peaks)
-        windows = self.windows.flush(row) if self.windows else ()
-        candidates = Candidates([*due.beats, *rest.beats], np.concatenate([due.inputs, rest.inputs]))
-        return Findings((), peaks, candidates, windows)
 
 
 class Pipeline:

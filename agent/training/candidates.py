@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from agent.analysis.beat_cutter import BeatCandidate, Candidates
 from agent.analysis.stage import RunStart
 from agent.core.config import SignalConfig
-from agent.pipeline.pipeline import SampleStages
+from agent.pipeline.sample_stages import SampleStages
 from model.beats.cluster_smoothing import NO_BEAT
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES

@@ -14,6 +14,7 @@ CONTRACTED = {
     "qrs_evidence.c": "off",
     "qrs_filter.c": "off",
     "source_digest.c": "off",
+    "window_features.c": "fast",
 }
 """The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from model.errors import CheckpointError, clean_error_text
 from model.files import write_atomically
 from model.records.resample import FS
-from model.waveform.window_features import FEATURE_COUNT, LOWEST_MV, WINDOW, Floats, WindowFeatures, measure_windows
+from model.waveform.window_features import FEATURE_COUNT, LOWEST_MV, WINDOW, Floats, WindowFeatures, open_measuring
 
 __all__ = [
     "ASYSTOLE",
@@ -87,6 +87,7 @@ class WaveformClassifier:
         """Its training and figures, as in the file of the weights."""
         self._mean, self._spread = layers["mean"], layers["spread"]
         self._layers = [(layers[f"weight{i}"], layers[f"bias{i}"]) for i in (1, 2, 3)]
+        self._measure = open_measuring()
 
     @classmethod
     def load(cls, path: Path = WAVEFORM_WEIGHTS) -> "WaveformClassifier":
@@ -118,9 +119,7 @@ class WaveformClassifier:
 
     def classify_windows(self, windows: Floats) -> WindowClassification:
         """Return probabilities, height and rate of windows (n, WINDOW) float32 mV, all finite."""
-        parts = [
-            measure_windows(windows[at : at + WINDOW_BATCH]) for at in range(0, max(1, len(windows)), WINDOW_BATCH)
-        ]
+        parts = [self._measure(windows[at : at + WINDOW_BATCH]) for at in range(0, max(1, len(windows)), WINDOW_BATCH)]
         features = WindowFeatures(
             *(np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "height", "period"))
         )

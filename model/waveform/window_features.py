@@ -12,12 +12,15 @@ Height counts only below 0.4 mV. The features of a window do not depend, to the 
 batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.compiled.library import load_library
 from model.records.resample import FS
+from model.waveform.compiled_features import CompiledFeatures
 
 Floats = NDArray[np.float32]
 
@@ -39,6 +42,8 @@ SHARP = 3
 """Distance in samples of the two neighbours that a sample is compared with, for sharpness."""
 LAGS = (3, 5, 6, 8, 9, 11, 13, 16, 18, 21, 25, 31, 39, 47, 62, 80, 100)
 """Edges, in samples at half the rate, of the parts of the autocorrelation whose highest value counts."""
+LOW_PARTS = 10
+"""The first parts of these, whose lowest value counts, too."""
 FIRST_LAG, LAST_LAG = 10, 80
 """Bounds of the period: 375 to 47 repetitions per minute."""
 NEAR_BEST = 0.85
@@ -108,6 +113,15 @@ def measure_windows(windows: Floats) -> WindowFeatures:
     repetition, period = _repetition_features(power)
     numbers = np.concatenate([*parts, repetition], axis=1).astype(np.float32)
     return WindowFeatures(numbers, height, period)
+
+
+def open_measuring() -> Callable[[Floats], WindowFeatures]:
+    """Return `measure_windows`: in C where that was built, which is the same but for the last digits."""
+    library = load_library()
+    if library is None:
+        return measure_windows
+    compiled = CompiledFeatures(library, WINDOW, BURST_PADDED, _TABLES, _PLACES, _NUMBERS)
+    return lambda windows: WindowFeatures(*compiled.measure(windows))
 
 
 def _quantile_index(share: float) -> int:
@@ -184,7 +198,7 @@ def _repetition_features(power: Floats) -> tuple[Floats, Floats]:
     alike = np.fft.irfft(power, HALF_WINDOW, axis=1)[:, : LAGS[-1] + 2]
     alike /= (alike[:, :1] + np.float32(TINY)) * _OVERLAP
     highest = np.maximum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)
-    lowest = np.minimum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)[:, :10]
+    lowest = np.minimum.reduceat(alike[:, : LAGS[-1]], LAGS[:-1], axis=1)[:, :LOW_PARTS]
     inner = alike[:, FIRST_LAG - 1 : LAST_LAG + 2]
     peaks = (inner[:, 1:-1] >= inner[:, :-2]) & (inner[:, 1:-1] > inner[:, 2:])
     values = np.where(peaks, inner[:, 1:-1], np.float32(-1))
@@ -283,3 +297,35 @@ _HARMONIC_STARTS, _HARMONIC_STOPS = np.array([-2, -2, -2, -1]), np.array([3, 3, 
 _BURST_GAIN = (98 / (98 - np.minimum(np.arange(BURST_LAGS[-1]), 70))).astype(np.float32)
 FEATURE_COUNT = measure_windows(np.zeros((1, WINDOW), np.float32)).numbers.shape[1]
 """Features of a window."""
+_TABLES = {"ramp": _RAMP, "gain": _BAND_PASS_GAIN, "overlap": _OVERLAP, "burst_gain": _BURST_GAIN}
+_PLACES = {
+    "bins": _BINS,
+    "lags": LAGS,
+    "burst_lags": BURST_LAGS,
+    "voltage_places": _VOLTAGE_PLACES.tolist(),
+    "slope_places": _SLOPE_PLACES.tolist(),
+    "burst_places": BURST_QUANTILES.tolist(),
+}
+_NUMBERS = {
+    "bands": len(BANDS) - 1,
+    "lag_parts": len(LAGS) - 1,
+    "low_parts": LOW_PARTS,
+    "burst_parts": len(BURST_LAGS) - 1,
+    "voltages": len(QUANTILES),
+    "slopes": len(SLOPE_QUANTILES),
+    "burst_quantiles": len(BURST_QUANTILES),
+    "edge": EDGE,
+    "low_place": _quantile_index(0.01),
+    "high_place": _quantile_index(0.99),
+    "burst_top": BURST_TOP,
+    "sharp": SHARP,
+    "first_lag": FIRST_LAG,
+    "last_lag": LAST_LAG,
+    "features": FEATURE_COUNT,
+    "lowest_mv": LOWEST_MV,
+    "highest_mv": HIGHEST_MV,
+    "faint_mv": FAINT_MV,
+    "tiny": TINY,
+    "near_best": NEAR_BEST,
+    "least_repetition": LEAST_REPETITION,
+}

@@ -22,7 +22,7 @@ from agent.core.messages import Alarm, Beat, Chunk, End, FloatArray, Lead, Resul
 from agent.core.wording import event_text
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import MonitorSession
-from agent.pipeline.pipeline import Findings
+from agent.pipeline.sample_stages import Findings
 from agent.wire import packets
 from model.records.resample import FS
 
