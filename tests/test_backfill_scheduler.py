@@ -311,6 +311,19 @@ def test_the_device_waits_for_those_who_still_miss_something() -> None:
         received(link, lambda _: not publisher.awaited)
 
 
+def test_the_device_waits_for_nobody_who_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor that leaves in the middle of a run says so: it need not fall silent first to be taken for gone."""
+    monkeypatch.setattr("agent.device.backfill_server.PEER_TIMEOUT_S", float("inf"))
+    with device() as (publisher, config):
+        with monitor(config) as link:
+            settled(publisher, link)
+            received(link, lambda _: publisher.awaited)
+        until_s = time.monotonic() + 20
+        while publisher.awaited:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+
+
 def test_malformed_requests_are_ignored_and_a_flood_holds_nobody_up() -> None:
     """A flood of requests, half of them malformed, does not keep a monitor from its samples."""
     with device() as (publisher, config), monitor(config) as link:

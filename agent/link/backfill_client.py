@@ -27,6 +27,8 @@ from agent.wire.requests import (
 from model.errors import FrameError
 
 HELLO_INTERVAL_S = 0.5
+GOODBYE_MS = 200
+"""How long the last hello may take to leave: longer is of no use to a device that waits for it."""
 REPLY_TIMEOUT_S = 1.0
 """A request without a reply is given up after this time, and may be made again."""
 CHANNEL_ABSENT_S = 1.0
@@ -83,6 +85,8 @@ class BackfillClient:
     ) -> None:
         """Raises zmq.ZMQError where the endpoint makes no sense, ConfigError for keys that cannot be used."""
         self.socket = context.socket(zmq.DEALER)
+        self._hello_s, self._complete = 0.0, False
+        """When hello was said last, and whether nothing was missing then."""
         self._inflow = guard.watch(REPLY_INFLOW, encrypted=bool(security.key))
         self._connection = ConnectionMonitor(self.socket, endpoint, security, inflow=self._inflow)
         try:
@@ -108,18 +112,18 @@ class BackfillClient:
         """Requests for samples in a row that were not answered in time, the last of them sent at `_fetched_s`."""
         self._fetched_s = 0.0
         self._last_id = 0
-        self._hello_s = 0.0
         self.replay: ReplayReply | None = None
         """What a device that replays records said last of how it stands, at `replay_s`."""
         self.replay_s = 0.0
         self._replay_asked_s = -REPLAY_RETRY_S
         self._replay_ids: deque[int] = deque(maxlen=MOST_REPLAY_REQUESTS)
-        self._complete = False
 
     def close(self) -> None:
-        """Close the socket."""
+        """Say goodbye, so that a device that ends does not wait for this monitor, and close the socket."""
+        if self._hello_s and not self._complete:
+            self._send(self._hello(complete=True))
         self._connection.close()
-        self.socket.close()
+        self.socket.close(linger=GOODBYE_MS)
 
     def keep_connected(self, attentive_s: float, now_s: float) -> list[str]:
         """Reconnect after a refusal, damage or silence; to be called ten times a second. Return what is to be reported.
@@ -151,7 +155,7 @@ class BackfillClient:
         """Say hello where it is due, and at once where `complete` has changed."""
         if now_s - self._hello_s < HELLO_INTERVAL_S and complete == self._complete:
             return
-        if self._send(HelloRequest(id=self._next_id(), sent=self._clock(), complete=complete)):
+        if self._send(self._hello(complete)):
             self._hello_s = now_s
             self._complete = complete
 
@@ -242,6 +246,9 @@ class BackfillClient:
 
     def _requested_bytes(self) -> int:
         return round(sum(opened.size for opened in self._open.values()))
+
+    def _hello(self, complete: bool) -> HelloRequest:
+        return HelloRequest(id=self._next_id(), sent=self._clock(), complete=complete)
 
     def _next_id(self) -> int:
         self._last_id += 1
