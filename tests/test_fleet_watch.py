@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Timer
 from typing import Any, cast
 
 import pytest
@@ -465,16 +466,42 @@ def test_what_is_shown_at_once_is_read_by_index(fleet: HandFleet, monkeypatch: p
         assert words in plan
 
 
-def test_no_store_is_one_line(tmp_path: Path) -> None:
-    """A store that is not there, or is away, ends the command as it ends `fleet status`; so does no terminal."""
-    missing = ["fleet", "watch", f"store:{tmp_path / 'none.db'}", "--metrics", ":9"]
-    assert isinstance(CliRunner().invoke(app, missing).exception, ConfigError)
-    away = ["fleet", "watch", "store://127.0.0.1:9", "--metrics", ":9"]
-    assert isinstance(CliRunner().invoke(app, away).exception, SourceError)
+def test_a_watch_that_begins_before_the_fleet(tmp_path: Path) -> None:
+    """It says in one line what it waits for, goes on once there is a store, and makes none itself."""
+    path, address = tmp_path / "ward.db", f"127.0.0.1:{free_port()}"
+    command = ["fleet", "watch", f"store:{path}", "--metrics", address, "--seconds", "2.5"]
+    timer = Timer(1.0, lambda: FleetStore(SqliteDatabase(path), "north").prepare())
+    timer.start()
+    result = CliRunner().invoke(app, command)
+    timer.join()
+    assert result.exit_code == 0, result.exception
+    waiting, metrics, *_ = result.stderr.splitlines()
+    hint = f"check its path, or start a monitor with --publish store:{path}; waiting for it, Ctrl-C ends"
+    assert waiting == f"ecg-agent: no store {path}: {hint}"
+    assert metrics == f"ecg-agent: metrics are at http://{address}/metrics"
+
+
+@pytest.mark.parametrize("store", ["store:{}/none.db", "store:{}/empty.db", "store://127.0.0.1:9"])
+def test_a_store_that_does_not_come(tmp_path: Path, store: str) -> None:
+    """Its absence is said once; the end is that of any watch, and nothing was made."""
+    (tmp_path / "empty.db").touch()
+    watch = ["fleet", "watch", store.format(tmp_path), "--metrics", ":9", "--seconds", "0.6"]
+    result = CliRunner().invoke(app, watch)
+    assert result.exit_code == 0, result.exception
+    assert result.stderr.count("waiting for it") == 1
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "empty.db"]
+    assert not (tmp_path / "empty.db").stat().st_size
+
+
+def test_what_cannot_become_a_store_is_one_line(tmp_path: Path) -> None:
+    """A text, and a folder that is not there, end the command as they end `fleet status`; so does no terminal."""
+    (tmp_path / "text").write_text("words " * 1000)
+    for name in ("text", "none/ward.db"):
+        wrong = ["fleet", "watch", f"store:{tmp_path / name}", "--metrics", ":9"]
+        assert isinstance(CliRunner().invoke(app, wrong).exception, ConfigError)
     result = CliRunner().invoke(app, ["fleet", "watch", f"store:{tmp_path / 'none.db'}"])
     assert isinstance(result.exception, TerminalError)
     assert "no terminal" in str(result.exception)
-    assert not (tmp_path / "none.db").exists()
 
 
 def test_the_command_without_a_terminal(fleet: HandFleet) -> None:

@@ -1,6 +1,7 @@
 """`ecg-agent fleet watch`: one view over all hosts of a fleet, read from its store. `docs/fleet.md` has a section."""
 
 import contextlib
+import math
 import select
 import socket
 import sys
@@ -24,16 +25,19 @@ from agent.cli.options import (
     serve_web,
 )
 from agent.core import config as configuration
-from model.errors import TerminalError
+from model.errors import SourceError, TerminalError
 
 if TYPE_CHECKING:
     from agent.core.config import Config
     from agent.monitor.result_sinks import Viewer
     from agent.outputs.prometheus import MetricsExporter
     from agent.store.fleet_ward import FleetWard
+    from agent.store.ward_feed import WardFeed
 
 LONGEST_WAIT_S = 0.1
 """Longest sleep of the loop, so that a wish to stop is soon seen."""
+STORE_CHECK_S = 0.25
+"""How often a store that is not there yet is looked for."""
 FIGURES_PERIOD_S = 1.0
 """How often the figures for Prometheus are made."""
 
@@ -63,19 +67,18 @@ def watch_fleet(
             "standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status"
         )
     from agent.cli.stop_signals import StopFlag
-    from agent.core.clock import SteadyClock
     from agent.store.fleet_ward import FleetWard
-    from agent.store.store_address import open_store_client
-    from agent.store.ward_feed import WardFeed
 
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopFlag())
-        client = open_store_client(store, settings.security, make=False)
-        try:
-            feed = WardFeed(client, SteadyClock(), counts_alarms=bool(settings.monitor.metrics))
-        except BaseException:
-            client.close()
-            raise
+        asked = stack.enter_context(StopFlag())
+        end_s = math.inf if seconds is None else time.monotonic() + seconds
+
+        def stop() -> bool:
+            return asked() or time.monotonic() >= end_s
+
+        feed = _open_feed(store, settings, stop)
+        if feed is None:
+            return
         feed.start()
         stack.callback(feed.close)
         ward = FleetWard(feed, settings, name)
@@ -93,8 +96,37 @@ def watch_fleet(
             stack.callback(station.close)
             _tell_watcher(f"the ward is at {station.address}")
             viewer = station.watch(viewer, ward)
-        end_s = None if seconds is None else ward.clock() + seconds
-        _watch(ward, viewer, exporter, lambda: stop() or (end_s is not None and ward.clock() >= end_s))
+        _watch(ward, viewer, exporter, stop)
+
+
+def _open_feed(store: str, settings: "Config", stop: Callable[[], bool]) -> "WardFeed | None":
+    """Return the feed of a store, once it is there; None if `stop` comes first. Says in a line what it waits for.
+
+    Raises ConfigError for what is no store.
+    """
+    from agent.core.clock import SteadyClock
+    from agent.store.store_address import open_store_client
+    from agent.store.store_database import NoStoreError
+    from agent.store.ward_feed import WardFeed
+
+    client = open_store_client(store, settings.security, make=False)
+    said = ""
+    try:
+        while not stop():
+            try:
+                feed = WardFeed(client, SteadyClock(), counts_alarms=bool(settings.monitor.metrics))
+            except (NoStoreError, SourceError) as error:
+                if said != str(error):
+                    said = str(error)
+                    _tell_watcher(f"{said}; waiting for it, Ctrl-C ends")
+                time.sleep(STORE_CHECK_S)
+            else:
+                return feed
+    except BaseException:
+        client.close()
+        raise
+    client.close()
+    return None
 
 
 def _open_viewer(stack: contextlib.ExitStack, ward: "FleetWard", settings: "Config", is_seen: bool) -> "Viewer":

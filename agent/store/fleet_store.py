@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from agent.monitor.catching_up import SAME_BEAT_S
-from agent.store.store_database import StoreDatabase
+from agent.store.store_database import NoStoreError, StoreDatabase
 from agent.store.store_messages import (
     MOST_ACKNOWLEDGED,
     NOTHING_TOLD,
@@ -168,7 +168,10 @@ class FleetStore:
         self._is_prepared = True
 
     def answer(self, request: StoreRequest) -> StoreReply:
-        """Return the reply to a request: a Refusal, if it is of no use to try again, or if it cannot be answered."""
+        """Return the reply to a request: a Refusal, if it is of no use to try again, or if it cannot be answered.
+
+        Raises NoStoreError where there is no store, and none is to be made.
+        """
         try:
             if isinstance(request, Tell):
                 return self.tell(request)
@@ -183,6 +186,8 @@ class FleetStore:
                 self._prepare_once()
                 return read_ward(self._database, self._fleet, TAKEOVER_S, request)
             return self.do(request)
+        except NoStoreError:
+            raise
         except EcgError as error:
             return Refusal(str(error), for_good=not isinstance(error, SourceError))
 

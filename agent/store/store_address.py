@@ -106,7 +106,8 @@ def open_store_client(address: str, security: SecurityConfig, make: bool = True)
 def ask_store(client: StoreClient, request: StoreRequest, kind: type[ReplyType]) -> ReplyType:
     """Return the reply to a request, which is of this kind.
 
-    Raises SourceError for a Refusal, or any other reply, and ConfigError for a Refusal for good.
+    Raises SourceError for a Refusal, or any other reply, ConfigError for a Refusal for good, and NoStoreError where
+    there is no store yet.
     """
     reply = client.answer(request)
     if isinstance(reply, Refusal):

@@ -29,6 +29,10 @@ PostgresConnection = Any
 _Values = Sequence[object]
 
 
+class NoStoreError(ConfigError):
+    """There is no store at an address, which may come: a monitor makes one."""
+
+
 class StoreDatabase(Protocol):
     """A database. All methods raise SourceError while it is away, full or read-only; the next one tries again."""
 
@@ -103,7 +107,10 @@ class SqliteDatabase:
         if special := special_file_kind(self._path):
             raise ConfigError(f"{self._path} is {special}, not a file: choose another place for the store")
         if not self._make and not self._path.exists():
-            raise ConfigError(f"no store {self._path}: check its path")
+            if not self._path.absolute().parent.is_dir():
+                raise ConfigError(f"no folder for a store {self._path}: check its path")
+            hint = f"check its path, or start a monitor with --publish {self.shown}"
+            raise NoStoreError(f"no store {self._path}: {hint}")
         db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
@@ -113,7 +120,7 @@ class SqliteDatabase:
                 if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise ConfigError(f"{self._path} is a database, but no store of a fleet: choose another file")
                 if not self._make:
-                    raise ConfigError(f"{self._path} is empty, no store of a fleet: choose another file")
+                    raise NoStoreError(f"{self._path} is empty, no store of a fleet: choose another file")
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("PRAGMA journal_mode = WAL").fetchall()
             db.execute("PRAGMA synchronous = FULL")  # what was confirmed survives the machine, too

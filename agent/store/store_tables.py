@@ -1,6 +1,6 @@
 """The tables of a store, the same in SQLite and in PostgreSQL, and the check of what is there."""
 
-from agent.store.store_database import StoreDatabase
+from agent.store.store_database import NoStoreError, StoreDatabase
 from model.errors import ConfigError
 
 LAYOUT_VERSION = "2"
@@ -44,15 +44,15 @@ _INDEXES = {
 def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> str:
     """Return the name of the fleet that a store is of; with `make` the tables of a new store are made.
 
-    Raises ConfigError where there is none, for one of another version or, where `fleet` is not "", of another fleet,
-    and SourceError.
+    Raises NoStoreError where there is none, ConfigError for one of another version or, where `fleet` is not "", of
+    another fleet, and SourceError.
     """
     with database.transaction():
         found = database.tables() & frozenset(_TABLES)
         if found and found != frozenset(_TABLES):
             raise ConfigError(f"{database.shown} has other tables than a store of a fleet: choose another database")
         if not found and not make:
-            raise ConfigError(f"{database.shown} is no store of a fleet: check its address")
+            raise NoStoreError(f"{database.shown} is no store of a fleet: check its address")
         if not found:
             for name, columns in _TABLES.items():
                 database.write(f"CREATE TABLE {name}({columns})", [()])

@@ -33,7 +33,10 @@ class FeedState:
 
 
 class WardFeed:
-    """Asks one store until closed. Raises SourceError or ConfigError if it does not answer at first."""
+    """Asks one store until closed.
+
+    Raises SourceError if it does not answer at first, NoStoreError if it is not there yet, ConfigError if it is none.
+    """
 
     def __init__(self, client: StoreClient, clock: Callable[[], float], counts_alarms: bool = False) -> None:
         self.shown = client.shown
