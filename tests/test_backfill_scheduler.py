@@ -11,7 +11,7 @@ from conftest import LEADS
 
 from agent.core import config as configuration
 from agent.core.config import Config, override_config
-from agent.core.events import Event
+from agent.core.events import Backfilled, Event
 from agent.core.messages import MISSING, Chunk, End, Gap, ResumePosition, separate_chunks
 from agent.core.wording import event_text
 from agent.device.publisher import PacketPublisher
@@ -124,7 +124,7 @@ def test_lost_packets_are_fetched_again(share: int) -> None:
         out = received(link, ended)
         assert samples(out) == [(i, i) for i in range(5000)]
         assert link.sent("1") == 5000
-        assert any(isinstance(message, Event) and message.kind == "backfill" for message in out)
+        assert {of.sent_before for of in out if isinstance(of, Backfilled)} == {False}
 
 
 def test_a_monitor_that_joins_late_hears_what_was_before() -> None:
@@ -136,6 +136,7 @@ def test_a_monitor_that_joins_late_hears_what_was_before() -> None:
             send(publisher, [packet(5000), End("1", "run", 5005, FS)])
             out = received(link, ended)
     assert samples(out) == [(i, i) for i in range(5005)]
+    assert [of.sent_before for of in out if isinstance(of, Backfilled)] == [True]
 
 
 def test_what_is_no_longer_kept_is_declared() -> None:

@@ -14,6 +14,7 @@ from agent.core.events import (
     CONFIGURED,
     RESTARTED,
     AlarmsHandled,
+    Backfilled,
     BedSettingsChanged,
     GapClosed,
     LinkTrouble,
@@ -123,7 +124,8 @@ def test_all_arrives(path: Path, replica: Callable[[str], Replica]) -> None:
     """Beats, alarms, events and the ledger, told from another thread."""
     one = replica("a")
     gap = GapClosed("1", "r", 100, 25, 0.2, "lost")
-    one.hear(0, 3, "1", RunStarted("1", "r", 0, "II", FS), alarm(200), gap, LinkTrouble("words"))
+    came = Backfilled("1", "r", 0, 125, 1.0, sent_before=True)  # a matter of this monitor, not of the bed
+    one.hear(0, 3, "1", RunStarted("1", "r", 0, "II", FS), alarm(200), gap, LinkTrouble("words"), came)
     wait_until(lambda: path.exists() and told(path) == [0, 1, 2])
     one.output.close()
     database = SqliteDatabase(path)

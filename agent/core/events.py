@@ -79,11 +79,25 @@ class JoinedLate(_BedEvent):
 
 @dataclass(frozen=True, slots=True)
 class Backfilled(_BedEvent):
-    """`count` samples at the device's rate, `seconds` of signal, were lost and fetched again."""
+    """`count` samples at the device's rate, `seconds` of signal, were fetched again.
+
+    `sent_before`: they were not lost, but sent before this monitor came.
+    """
 
     kind: ClassVar[EventKind] = "backfill"
     count: int
     seconds: float
+    sent_before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BedsBackfilled(_SystemEvent):
+    """Samples of so many `beds` were fetched at the same time, `seconds` at most; recordings have each by itself."""
+
+    kind: ClassVar[EventKind] = "backfill"
+    beds: int
+    seconds: float
+    sent_before: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +362,7 @@ Event = (
     | GapClosed
     | JoinedLate
     | Backfilled
+    | BedsBackfilled
     | LeadStateChanged
     | HeardLeadChanged
     | OtherLeadChanged

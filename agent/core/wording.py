@@ -7,6 +7,7 @@ from agent.core.bed_settings import settings_words
 from agent.core.events import (
     AlarmsHandled,
     Backfilled,
+    BedsBackfilled,
     BedSettingsChanged,
     DeviceNote,
     DiskSpaceChanged,
@@ -74,7 +75,7 @@ def event_text(event: Event) -> str:
         case JoinedLate():
             return f"joined late: the first {event.seconds:.0f} s of the run are not known"
         case Backfilled():
-            return f"{event.seconds:.2f} s fetched again: {event.count} samples"
+            return f"{_fetched_text(event.seconds, event.sent_before)}: {event.count} samples"
         case LeadStateChanged():
             return LEAD_STATES[event.state]
         case HeardLeadChanged():
@@ -116,6 +117,11 @@ def event_text(event: Event) -> str:
             return _system_event_text(event)
 
 
+def _fetched_text(seconds: float, sent_before: bool) -> str:
+    """Say how much was fetched again, and whether it was not lost but sent earlier."""
+    return f"{seconds:.2f} s {'from before this monitor came fetched' if sent_before else 'fetched again'}"
+
+
 def _alarm_name(event: NotificationSent | NotificationFailed) -> str:
     """Say which alarm a notification was about."""
     return f"{'end of ' if event.is_over else ''}{event.condition}"
@@ -138,7 +144,8 @@ def lost_samples_text(recording: str, paths: Sequence[str]) -> str:
 
 
 def _system_event_text(
-    event: LinkStateChanged
+    event: BedsBackfilled
+    | LinkStateChanged
     | LinkTrouble
     | DeviceNote
     | RecordingPaused
@@ -152,6 +159,8 @@ def _system_event_text(
 ) -> str:
     """Say an event of the link, the recording or an output."""
     match event:
+        case BedsBackfilled():
+            return f"{event.beds} beds: up to {_fetched_text(event.seconds, event.sent_before)}"
         case OutputTrouble():
             lost = f"; {_count_noun(event.dropped, 'message')} lost" if event.dropped else ""
             return f"cannot send to {event.target} ({event.reason.removeprefix(f'{event.target}: ')}){lost}"

@@ -157,5 +157,6 @@ def _report_backfill(buffer: ReorderBuffer, out: ChunkAssembler) -> None:
     if buffer.backfilled:
         sample = nearest_index_at_125_hz(buffer.next, buffer.fs)
         count = buffer.backfilled
-        out.add_events(Backfilled(buffer.bed, buffer.run, sample, count, count / buffer.fs))
+        out.add_events(Backfilled(buffer.bed, buffer.run, sample, count, count / buffer.fs, buffer.sent_before))
         buffer.backfilled = 0
+    buffer.sent_before = False

@@ -44,7 +44,8 @@ class ReorderBuffer:
     `packet_s` seconds long, `sample_bytes` a sample and `head_bytes` beside them. `advanced_s`: when `next` last moved.
     `missing_since_s`: since when samples have been missing, None while none are. `requested`: whether a request is
     under way, since `requested_s`. `failed_requests`: requests in a row that brought nothing; `idle_polls`: polls in a
-    row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed.
+    row of a silent bed that had nothing new. `backfilled`: samples sent again since the last hole was closed, and
+    `sent_before`: whether that was before this monitor came.
     """
 
     bed: str
@@ -69,6 +70,7 @@ class ReorderBuffer:
     failed_requests: int = 0
     idle_polls: int = 0
     backfilled: int = 0
+    sent_before: bool = False
     sent_earlier: int = 0
     """Samples of the runs before this one."""
     total: HeldTotal = field(default_factory=HeldTotal)

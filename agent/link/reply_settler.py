@@ -90,6 +90,7 @@ class ReplySettler:
         if first > start:
             sample = nearest_index_at_125_hz(start, buffer.fs)
             out.add_events(JoinedLate(buffer.bed, buffer.run, sample, (first - start) / buffer.fs))
+        buffer.sent_before = not buffer.past_runs
         out.add_parts(buffer.bed, buffer.join_at(start, first, now_s))
 
     def _push_packet(

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agent.core.events import Event, EventKind, EventsOmitted
+from agent.core.events import Backfilled, Event, EventKind, EventsOmitted
 from agent.core.messages import Result
 from agent.core.rate_limit import TokenBucket
 from agent.core.run_clock import RunClock
 from agent.core.views import LoggedEvent
+from agent.monitor.backfill_round import BackfillRound
 
 EVENT_BURST = 40
 """Events of a bed that are shown one after the other."""
@@ -30,7 +31,9 @@ class _BedBudget:
 
 
 class EventLimiter:
-    """Drops events above a bed's budget. `analysed` gives a bed's analysed samples, which refill the budget.
+    """Drops events above a bed's budget, and says once what was fetched again of many beds.
+
+    `analysed` gives a bed's analysed samples, which refill the budget.
 
     Events of the link and the recording are never dropped. This limit belongs to what people look at: JSON lines and
     recordings get every event.
@@ -39,12 +42,15 @@ class EventLimiter:
     def __init__(self, analysed: Callable[[str], int]) -> None:
         self._analysed = analysed
         self._beds: dict[str, _BedBudget] = {}
+        self._round = BackfillRound()
         self._over: set[str] = set()
         """Beds with events that were omitted."""
 
     def limit(self, results: Sequence[Result], now_s: float, ended: bool = False) -> list[Result]:
         """Return what is to be shown; once a minute, and when the monitor has `ended`, with the sum of the rest."""
-        out = [item for item in results if not isinstance(item, Event) or not item.bed or self._admits(item, now_s)]
+        self._round.take([item for item in results if isinstance(item, Backfilled)], now_s)
+        told = [item for item in results if not isinstance(item, Backfilled)] + self._round.close(now_s, ended)
+        out = [item for item in told if not isinstance(item, Event) or not item.bed or self._admits(item, now_s)]
         for name in [name for name in self._over if ended or now_s - self._beds[name].summed_s >= SUMMARY_PERIOD_S]:
             bed = self._beds[name]
             bed.summed_s = now_s

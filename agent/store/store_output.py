@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Collection, Sequence
 
-from agent.core.events import AlarmsHandled, BedSettingsChanged, Event, OutputTrouble
+from agent.core.events import AlarmsHandled, Backfilled, BedSettingsChanged, Event, OutputTrouble
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.catching_up import StoreOpening
@@ -128,7 +128,7 @@ class StoreOutput(SendingOutput):
                     self._bed(item.bed).note_standing(item)
                     if item.ended is not None or not item.paused:
                         self._bed(item.bed).add_alarm(row_of_alarm(item))
-                elif isinstance(item, Event) and not isinstance(item, AlarmsHandled | BedSettingsChanged):
+                elif isinstance(item, Event) and not _is_own_matter(item):
                     self._keep_event(item, now_s)
 
     def publish(self, figures: MonitorFigures) -> None:
@@ -279,6 +279,13 @@ class StoreOutput(SendingOutput):
                 dropped += kept.dropped
                 kept.dropped = 0
         return dropped
+
+
+def _is_own_matter(event: Event) -> bool:
+    """Whether an event says nothing of a bed: a monitor came and fetched what others have, or it is told as a deed."""
+    if isinstance(event, Backfilled):
+        return event.sent_before
+    return isinstance(event, AlarmsHandled | BedSettingsChanged)
 
 
 def _trouble_reason(error: EcgError) -> str:
