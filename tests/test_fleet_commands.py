@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.broker import free_port
 from test_cli import Refused, refused
@@ -65,6 +66,15 @@ def test_what_is_shown_is_acknowledged(database: SqliteDatabase) -> None:
     refusal = CliRunner().invoke(app, ["fleet", "acknowledge", "9", "--store", database.shown, "--by", "Kim"]).exception
     assert isinstance(refusal, ConfigError)
     assert "no bed '9'" in str(refusal)
+
+
+def test_an_alarm_that_was_found_late_has_its_own_time(database: SqliteDatabase) -> None:
+    """What was found in a backfill, minutes after it was, is named with the time that it has in the signal."""
+    late = msgspec.structs.replace(alarm("heart rate high", 930), onset_s=1e9 - 500)
+    listening = [Listening("2", 100.0, True)]
+    FleetStore(database, "north").answer(tell("first", alarms=[late], listening=listening, spans=[]))
+    lines = said("acknowledge", "2", "--store", database.shown, "--by", "Kim").splitlines()
+    assert next(line for line in lines if "heart rate high" in line).endswith(format_local_clock(1e9 - 500))
 
 
 @pytest.mark.parametrize("name", ["", "  ", ESCAPE, "x" * 65])

@@ -253,7 +253,7 @@ def test_an_alarm_is_one_whoever_tells_it(database: StoreDatabase) -> None:
     store = FleetStore(database)
     answer(store, tell("a", alarms=[alarm(500)]))
     answer(store, tell("a", leaves=True, listening=[]))
-    answer(store, tell("b", alarms=[alarm(480, text="HR 140")]))
+    answer(store, tell("b", alarms=[msgspec.structs.replace(alarm(480, text="HR 140"), onset_s=60.0)]))
     answer(store, tell("b", alarms=[alarm(480, condition="pause"), alarm(480, ended=900, text="HR 140")]))
     answer(store, tell("b", alarms=[alarm(900)]))
     assert [(row.condition, row.onset, row.ended, row.text) for row in read_alarms(database)] == [
@@ -261,6 +261,7 @@ def test_an_alarm_is_one_whoever_tells_it(database: StoreDatabase) -> None:
         ("heart rate high", 500, 900, "HR 140"),
         ("heart rate high", 900, None, "HR 134"),
     ]
+    assert [row.onset_s for row in read_alarms(database)] == [None, 60.0 + 20 / 125, None]
 
 
 def test_an_alarm_of_one_that_has_gone_ends(database: StoreDatabase) -> None:

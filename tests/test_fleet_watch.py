@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any, cast
 
+import msgspec
 import pytest
 from support.broker import free_port
 from support.web_ward import StillViewer
@@ -16,6 +17,8 @@ from test_fleet_store import FS, beat, span, tell
 from typer.testing import CliRunner
 
 from agent.cli.app import app
+from agent.core.alarm_times import alarm_onset_s
+from agent.core.clock import format_local_clock
 from agent.core.config import Config
 from agent.core.look_back import PastRequest
 from agent.core.views import BedView
@@ -360,6 +363,24 @@ def test_the_past_of_a_bed_is_its_alarms(fleet: HandFleet) -> None:
         assert "there is no trace here" in fleet.picture(("n\r" if key == "t" else "") + key)
     assert "7 V at 180/min" in fleet.picture("A").splitlines()[6]
     assert "trends and strips are at the monitors" in fleet.picture()
+
+
+def test_an_alarm_of_a_backfill_is_shown_at_its_time(fleet: HandFleet) -> None:
+    """Row, list and order go by the signal, though the alarm was found minutes later; so does what one stands for."""
+    told_late = msgspec.structs.replace(vt(onset=500, ended=600), onset_s=700.0, announced_s=996.0)
+    before = msgspec.structs.replace(vt(onset=100, ended=300), onset_s=696.8, announced_s=997.0)
+    fleet.tell("first", beat(900, bed="2"), alarms=[told_late, before])
+    fleet.turn()
+    (shown,) = fleet.bed("2").alarms
+    assert shown.onset == 500, "the latest in the signal, not the latest told"
+    assert alarm_onset_s(shown, fleet.bed("2")) == pytest.approx(700.0)
+    banner = fleet.picture("n\r").splitlines()[1]
+    assert f"{format_local_clock(700.0)} to {format_local_clock(700.8)}" in banner
+    past = fleet.ward.past(PastRequest("2", alarms=True), fleet.now_s).alarms
+    assert [of.alarm.onset for of in past] == [500, 100]
+    assert [of.onset_s for of in past] == pytest.approx([700.0, 696.8])
+    assert [of.ended_s for of in past] == pytest.approx([700.8, 698.4])
+    assert fleet.ward.actions.acknowledge_seen("2", "Lou", lambda identity: identity[3] == 500) == 2
 
 
 def test_prometheus_gets_the_same_names(fleet: HandFleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,7 @@ def test_beats_alarms_and_state(broker: Broker, hears: Subscriber, publish_to: O
     assert (told["condition"], told["priority"], told["ended"]) == ("asystole", "high", None)
     state = json.loads(hears.of("ecg-agent/1/state")[-1])
     assert (state["heart_rate"], state["alarm"], state["priority"]) == (72, "asystole", "high")
+    assert state["since"] == told["time"] == "2025-01-01T00:00:01.050+00:00", "however late it was announced"
     publisher.push([], [replace(ALARM, ended=900), replace(ALARM, ended=900, acknowledged_s=NOW + 9)], NOW)
     wait_until(lambda: json.loads(hears.of("ecg-agent/1/state")[-1])["alarm"] == "none")
     before = len(hears.messages)

@@ -136,6 +136,21 @@ def test_all_arrives(path: Path, replica: Callable[[str], Replica]) -> None:
     assert one.read_news() == []
 
 
+def test_an_alarm_of_a_backfill_has_its_time_in_the_signal(path: Path, replica: Callable[[str], Replica]) -> None:
+    """The onset of an alarm is told by the stamps of the device, whenever its samples arrived."""
+    one = replica("a")
+    counts = np.zeros((1250, 1), np.int32)
+    one.output.push([Chunk("1", "r", 0, FS, (), counts, 1000.0)], [replace(alarm(200), announced_s=1500.0)], 1500.0)
+    one.hear(10, 12)
+    wait_until(lambda: path.exists() and bool(told(path)))
+    one.output.close()
+    database = SqliteDatabase(path)
+    (row,) = read_alarms(database)
+    database.close()
+    assert row.announced_s == 1500.0
+    assert row.onset_s == pytest.approx(990.0 + 200 / FS)
+
+
 def test_a_store_that_is_away_loses_nothing(path: Path, replica: Callable[[str], Replica]) -> None:
     """It is said once that it is away, and once that it is back; in between all is kept, and then told once."""
     one = replica("a")

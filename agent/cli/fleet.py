@@ -187,14 +187,16 @@ def _list_alarms(bed: "BedStatusTold") -> str:
 
 
 def _describe_alarm(bed: str, told: "AlarmTold") -> str:
-    """Say an alarm with the times from when to when its condition held, by the clock of the monitor."""
-    from agent.core.alarm_times import alarm_end_s, alarm_onset_s
+    """Say an alarm with the times from when to when its condition held, by the clock of its run."""
+    from agent.core.alarm_times import believed_start_s
     from agent.core.clock import format_local_clock, format_local_date
     from agent.store.store_reader import told_alarm
+    from model.records.resample import FS
     from model.text import make_printable
 
     alarm = told_alarm(told)
-    begin_s, end_s = alarm_onset_s(alarm), alarm_end_s(alarm)
+    begin_s = believed_start_s(alarm, alarm.onset, told.onset_s)
+    end_s = None if alarm.ended is None else begin_s + (alarm.ended - alarm.onset) / FS
     over = "" if end_s is None else f", over at {format_local_clock(end_s)}"
     since = f"since {format_local_date(begin_s)} {format_local_clock(begin_s)}"
     return make_printable(f"{bed}: {alarm.condition} {since}{over}")

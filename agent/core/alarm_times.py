@@ -35,7 +35,7 @@ def is_end_timed(alarm: Alarm) -> bool:
 
 def _sample_time_s(alarm: Alarm, bed: BedView) -> float | None:
     """Return the Unix time of the onset by the clock of the run, None where that is not known."""
-    if alarm.run == bed.run:
-        return None if bed.head_s is None else bed.head_s - (bed.head - alarm.onset) / FS
+    if alarm.run == bed.run and bed.head_s is not None:
+        return bed.head_s - (bed.head - alarm.onset) / FS
     start_s = dict(bed.run_starts).get(alarm.run)
     return None if start_s is None else start_s + alarm.onset / FS

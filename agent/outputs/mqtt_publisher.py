@@ -61,7 +61,7 @@ class MqttPublisher(SendingOutput):
         """Not told yet. From here on everything belongs to the thread."""
         self._outbox: deque[MqttMessage] = deque()
         """Messages that go before results: how the beds are."""
-        self._shown: dict[str, dict[AlarmIdentity, Alarm]] = {}
+        self._shown: dict[str, dict[AlarmIdentity, tuple[Alarm, float | None]]] = {}
         """Alarms on the screen, by bed, of all beds of which anything was told."""
         self._rates: dict[str, float] = {}
         self._states: dict[str, MqttMessage] = {}
@@ -190,7 +190,7 @@ class MqttPublisher(SendingOutput):
         alarms = self._shown[item.bed]
         alarms.pop(item.identity, None)
         if item.shown:
-            alarms[item.identity] = item
+            alarms[item.identity] = item, at_s
         self._tell_state(item.bed)
         return result_message(self._prefix, item.bed, "alarm", alarm_to_json(item, at_s))
 
@@ -210,7 +210,7 @@ class MqttPublisher(SendingOutput):
 
     def _tell_state(self, bed: str) -> None:
         """Tell how a bed is, if that is news."""
-        message = state_message(self._prefix, bed, self._rates.get(bed), list(self._shown[bed].values()))
+        message = state_message(self._prefix, bed, self._rates.get(bed), dict(self._shown[bed].values()))
         if self._states.get(bed) != message:
             self._states[bed] = message
             self._outbox.append(message)

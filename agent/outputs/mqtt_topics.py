@@ -1,9 +1,11 @@
 """What is said about a bed over MQTT: messages as JSON, its state, and how Home Assistant discovers it."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from agent.core.alarm_times import alarm_onset_s
 from agent.core.clock import format_wall_time
 from agent.core.messages import PRIORITIES, Alarm
 from agent.outputs.mqtt_address import topic_identifier, topic_level
@@ -30,15 +32,19 @@ def result_message(prefix: str, bed: str, what: str, content: dict[str, Any]) ->
     return MqttMessage(f"{prefix}/{topic_level(bed)}/{what}", msgspec.json.encode(content))
 
 
-def state_message(prefix: str, bed: str, heart_rate: float | None, alarms: list[Alarm]) -> MqttMessage:
-    """Return how a bed is now: its heart rate, and the worst alarm that is shown."""
+def state_message(prefix: str, bed: str, heart_rate: float | None, alarms: Mapping[Alarm, float | None]) -> MqttMessage:
+    """Return how a bed is now: its heart rate, and the worst of the `alarms` that are shown.
+
+    Each has the Unix time at which it began, None where no clock of its run is known.
+    """
     worst = min(alarms, key=lambda alarm: (PRIORITIES.index(alarm.priority), -alarm.announced_s), default=None)
+    since_s = None if worst is None else alarms[worst] or alarm_onset_s(worst)
     state = {
         "heart_rate": None if heart_rate is None else round(heart_rate),
         "alarm": worst.condition if worst else NO_ALARM,
         "priority": worst.priority if worst else None,
         "text": worst.text if worst else None,
-        "since": format_wall_time(worst.announced_s) if worst else None,
+        "since": format_wall_time(since_s),
     }
     return MqttMessage(f"{prefix}/{topic_level(bed)}/state", msgspec.json.encode(state), retain=True)
 

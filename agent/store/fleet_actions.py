@@ -35,17 +35,18 @@ class FleetActions:
 
     def acknowledge_seen(self, bed: str, by: str, is_seen: Callable[[AlarmIdentity], bool]) -> int:
         """Acknowledge the alarms of a bed that somebody has seen, and no newer one; return how many that were."""
-        told = [of for of in self._beds().all_alarms(bed) if of.acknowledged_s is None]
+        beds = self._beds()
+        told = [of for of in beds.all_alarms(bed) if of.acknowledged_s is None]
         latest: dict[str, float] = {}
         seen = {of.identity for of in told if is_seen(of.identity)}
         for alarm in told:
             if alarm.identity in seen:
-                latest[alarm.condition] = max(alarm.announced_s, latest.get(alarm.condition, -inf))
+                latest[alarm.condition] = max(beds.onset_s(alarm), latest.get(alarm.condition, -inf))
         # Of the alarms of a condition that are over the latest alone is shown: it stands for those before it
         meant = [
             of
             for of in told
-            if of.identity in seen or (of.ended is not None and of.announced_s <= latest.get(of.condition, -inf))
+            if of.identity in seen or (of.ended is not None and beds.onset_s(of) <= latest.get(of.condition, -inf))
         ]
         self._acknowledge(bed, by, meant)
         return len(meant)

@@ -8,6 +8,7 @@ import numpy as np
 
 from agent.alarms.alarm_order import alarm_urgency, alarmed_rhythm, loudest_priority, order_alarms
 from agent.alarms.bed_rules import ARRESTS
+from agent.core.alarm_times import believed_start_s
 from agent.core.bed_settings import NO_SETTINGS
 from agent.core.messages import PRIORITIES, Alarm, AlarmCondition, Beat, Ledger
 from agent.core.sample_index import nearest_index_at_125_hz
@@ -51,16 +52,20 @@ class FleetBeds:
         self._deeds, self._offset_s, self._standstill_s, self._is_away = deeds, offset_s, standstill_s, is_away
         self._made_s = reply.now_s
         self._beds = {bed.bed: bed for bed in reply.beds}
-        self._latest_alarms = {bed.bed: tuple(map(told_alarm, bed.alarms)) for bed in reply.in_full}
         self._latest_beats = {bed.bed: tuple(map(_told_beat, reversed(bed.beats))) for bed in reply.in_full}
         self._replicas = {
             of.name: FleetReplica(make_printable(of.name), make_printable(of.host), of.pid, of.is_alive, of.silent_s)
             for of in reply.replicas
         }
+        self._run_starts = _find_run_starts(reply)
         self._alarms: dict[str, list[Alarm]] = defaultdict(list)
         for row in reply.alarms:
             self._alarms[row.bed].append(told_alarm(row))
-        self._shown = {bed: _show_alarms(alarms) for bed, alarms in self._alarms.items()}
+        self._shown = {bed: self._show_alarms(alarms) for bed, alarms in self._alarms.items()}
+        latest = {bed.bed: map(told_alarm, bed.alarms) for bed in reply.in_full}
+        self._latest_alarms = {
+            bed: tuple(sorted(alarms, key=self.onset_s, reverse=True)) for bed, alarms in latest.items()
+        }
 
     def __contains__(self, bed: str) -> bool:
         return bed in self._beds
@@ -81,6 +86,11 @@ class FleetBeds:
     def latest_alarms(self, bed: str) -> tuple[Alarm, ...]:
         """Return the latest alarms of a bed that is looked at, the newest first."""
         return self._latest_alarms.get(bed, ())
+
+    def onset_s(self, alarm: Alarm) -> float:
+        """Return the Unix time at which an alarm began, by the clock of its run as far as the store knows it."""
+        start_s = self._run_starts.get(alarm.bed, {}).get(alarm.run)
+        return believed_start_s(alarm, alarm.onset, None if start_s is None else start_s + alarm.onset / FS)
 
     def counts(self, bed: str) -> tuple[int, ...]:
         """Return the beats of a bed in the order of CLASSES."""
@@ -173,6 +183,7 @@ class FleetBeds:
             paused_until_s=paused_s if paused_s > now_s else 0.0,
             settings=self._deeds.settings.get(bed, NO_SETTINGS),
             fleet=self._place(of),
+            run_starts=tuple(self._run_starts.get(bed, {}).items()),
         )
 
     def _untold_s(self, of: WardBed) -> float:
@@ -192,11 +203,20 @@ class FleetBeds:
     def _head(self, of: WardBed) -> int:
         return nearest_index_at_125_hz(of.next, of.fs) if of.fs else 0
 
+    def _show_alarms(self, alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+        over = sorted((alarm for alarm in alarms if alarm.ended is not None), key=self.onset_s)
+        standing = [alarm for alarm in alarms if alarm.ended is None]
+        return order_alarms(over, standing, {alarm.condition for alarm in standing})
 
-def _show_alarms(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
-    over = sorted((alarm for alarm in alarms if alarm.ended is not None), key=lambda alarm: alarm.announced_s)
-    standing = [alarm for alarm in alarms if alarm.ended is None]
-    return order_alarms(over, standing, {alarm.condition for alarm in standing})
+
+def _find_run_starts(reply: WardReply) -> dict[str, dict[str, float]]:
+    """Return by bed and run the Unix time of sample 0, as the latest alarm of the run has it."""
+    rows = [*reply.alarms, *(row for bed in reply.in_full for row in bed.alarms)]
+    starts: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda row: row.onset):
+        if row.onset_s is not None:
+            starts[row.bed][row.run] = row.onset_s - row.onset / FS
+    return starts
 
 
 def _told_beat(row: BeatTold) -> Beat:

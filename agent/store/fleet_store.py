@@ -58,11 +58,12 @@ RECENT_DEEDS_S = 60.0
 
 _BEAT = """INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 _EVENT = """INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
-_ALARM = f"""INSERT INTO alarms({ALARM_COLUMNS}, replica) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_ALARM = f"""INSERT INTO alarms({ALARM_COLUMNS}, replica) VALUES ({", ".join("?" * 13)})
     ON CONFLICT(bed, run, condition, onset) DO UPDATE SET
     priority = excluded.priority, text = excluded.text, latching = excluded.latching,
     ended = CASE WHEN alarms.ended > excluded.ended THEN alarms.ended ELSE excluded.ended END,
-    acknowledged_s = coalesce(alarms.acknowledged_s, excluded.acknowledged_s), replica = excluded.replica
+    acknowledged_s = coalesce(alarms.acknowledged_s, excluded.acknowledged_s),
+    onset_s = coalesce(excluded.onset_s, alarms.onset_s), replica = excluded.replica
     WHERE alarms.ended IS NULL OR excluded.ended IS NOT NULL"""
 _COUNTED = ("n", "s", "v", "f", "q")
 """Columns of the ledger that count beats, in the order of CLASSES."""

@@ -7,12 +7,11 @@ from typing import get_args
 
 import numpy as np
 
-from agent.core.alarm_times import alarm_end_s, alarm_onset_s
 from agent.core.clock import format_local_clock
 from agent.core.config import Config
 from agent.core.events import DeviceNote, Event, EventKind, EventText, LinkStateChanged
 from agent.core.look_back import MINUTE_S, BedPast, BedTrend, PastAlarm, PastRequest
-from agent.core.messages import Beat, Ledger
+from agent.core.messages import Alarm, Beat, Ledger
 from agent.core.views import BedSummary, LinkView, LoggedEvent, WardSnapshot
 from agent.monitor.snapshot import INDEX_PERIOD_S, FleetFigures, MonitorFigures, with_beds
 from agent.recording.event_records import TYPED_EVENTS_SINCE, EventRow, event_from_row
@@ -21,6 +20,7 @@ from agent.store.fleet_beds import FleetBeds
 from agent.store.fleet_deeds import FleetDeeds
 from agent.store.store_messages import EventTold, WardReply
 from agent.store.ward_feed import WardFeed
+from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 from model.text import make_printable
 
@@ -75,8 +75,7 @@ class FleetWard:
         """Return the latest alarms of a bed, which is all that there is of its past."""
         bed = request.bed
         self._feed.want([bed])
-        known = self._beds.latest_alarms(bed)
-        alarms = tuple(PastAlarm(alarm, alarm_onset_s(alarm), alarm_end_s(alarm)) for alarm in known)
+        alarms = tuple(self._past_alarm(alarm) for alarm in self._beds.latest_alarms(bed))
         trend = None
         if request.hours:
             unknown = np.full(60 * request.hours, np.nan, np.float32)
@@ -115,6 +114,10 @@ class FleetWard:
                 age_s=max(0.0, now_s - self._feed.state.came_s),
             ),
         )
+
+    def _past_alarm(self, alarm: Alarm) -> PastAlarm:
+        onset_s = self._beds.onset_s(alarm)
+        return PastAlarm(alarm, onset_s, None if alarm.ended is None else onset_s + (alarm.ended - alarm.onset) / FS)
 
     def _take_in(self, now_s: float) -> None:
         """Make the beds anew after a new reply, and once it is too old; the index as often as a monitor does."""

@@ -47,7 +47,10 @@ class BeatTold(Struct, array_like=True, frozen=True):
 
 
 class AlarmTold(Struct, array_like=True, frozen=True):
-    """The state of an alarm, as `agent.core.messages.Alarm` has it."""
+    """The state of an alarm, as `agent.core.messages.Alarm` has it.
+
+    `onset_s`: Unix time of its onset by the clock of its run; None if who tells it does not know that.
+    """
 
     bed: WireText
     run: WireText
@@ -60,6 +63,7 @@ class AlarmTold(Struct, array_like=True, frozen=True):
     latching: int
     ended: Sample | None
     acknowledged_s: float | None
+    onset_s: float | None = None
 
     @property
     def identity(self) -> AlarmIdentity:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 
 from agent.core.events import AlarmsHandled, Backfilled, BedSettingsChanged, Event, OutputTrouble
 from agent.core.messages import Alarm, Beat, Chunk, End, Gap, Result
+from agent.core.run_clock import RunClock
 from agent.monitor.bed_actions import BedActions
 from agent.monitor.catching_up import StoreOpening
 from agent.monitor.snapshot import MonitorFigures
@@ -65,7 +66,7 @@ class StoreOutput(SendingOutput):
         self._client, self._host = client, socket.gethostname()[:255]
         self._token, self._started_s = secrets.token_hex(8), time.time()
         super().__init__("store", client.shown)
-        self._relay = DeedRelay()
+        self._relay, self._run_clock = DeedRelay(), RunClock()
         self._opening = StoreOpening()
         self._kept: dict[str, KeptRows] = {}
         """This, and what follows, is guarded by the condition."""
@@ -116,6 +117,7 @@ class StoreOutput(SendingOutput):
         if self._sending.closing:
             return
         deeds = self._relay.find_deeds(results, self._replica)
+        self._run_clock.follow(messages)
         with self._condition:
             self._deeds = [*self._deeds, *deeds][-MOST_DEEDS:]
             for message in messages:
@@ -127,7 +129,8 @@ class StoreOutput(SendingOutput):
                 elif isinstance(item, Alarm):
                     self._bed(item.bed).note_standing(item)
                     if item.ended is not None or not item.paused:
-                        self._bed(item.bed).add_alarm(row_of_alarm(item))
+                        onset_s = self._run_clock.time_of(item.bed, item.run, item.onset)
+                        self._bed(item.bed).add_alarm(row_of_alarm(item, onset_s))
                 elif isinstance(item, Event) and not _is_own_matter(item):
                     self._keep_event(item, now_s)
 

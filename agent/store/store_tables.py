@@ -3,7 +3,7 @@
 from agent.store.store_database import NoStoreError, StoreDatabase
 from model.errors import ConfigError
 
-LAYOUT_VERSION = "2"
+LAYOUT_VERSION = "3"
 _TABLES = {
     "about": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
     "replicas": """name TEXT PRIMARY KEY, token TEXT NOT NULL, host TEXT NOT NULL, pid BIGINT NOT NULL,
@@ -21,7 +21,8 @@ _TABLES = {
         heart_rate DOUBLE PRECISION, replica TEXT NOT NULL, PRIMARY KEY (bed, run, sample)""",
     "alarms": """bed TEXT NOT NULL, run TEXT NOT NULL, condition TEXT NOT NULL, onset BIGINT NOT NULL,
         priority TEXT NOT NULL, text TEXT NOT NULL, announced BIGINT NOT NULL, announced_s DOUBLE PRECISION NOT NULL,
-        latching BIGINT NOT NULL, ended BIGINT, acknowledged_s DOUBLE PRECISION, replica TEXT NOT NULL,
+        latching BIGINT NOT NULL, ended BIGINT, acknowledged_s DOUBLE PRECISION, onset_s DOUBLE PRECISION,
+        replica TEXT NOT NULL,
         PRIMARY KEY (bed, run, condition, onset)""",
     "events": """id TEXT PRIMARY KEY, replica TEXT NOT NULL, bed TEXT NOT NULL, run TEXT NOT NULL,
         sample BIGINT NOT NULL, at_s DOUBLE PRECISION NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
@@ -63,7 +64,7 @@ def prepare_tables(database: StoreDatabase, fleet: str, make: bool = True) -> st
         about = dict(database.read("SELECT key, value FROM about"))
     if about.get("version") != LAYOUT_VERSION:
         reason = f"a store of version {about.get('version', '?')}: this ecg-agent keeps version {LAYOUT_VERSION}"
-        raise ConfigError(f"{database.shown} is {reason}")
+        raise ConfigError(f"{database.shown} is {reason}; begin a new one")
     if fleet and about.get("fleet") != fleet:
         raise ConfigError(f"{database.shown} is the store of {name_fleet(about.get('fleet', ''))}, not of {fleet!r}")
     return str(about.get("fleet", ""))

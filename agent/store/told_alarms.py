@@ -27,7 +27,7 @@ def match_alarms(database: StoreDatabase, alarms: Sequence[AlarmTold]) -> list[A
         for alarm in sorted(of_run, key=lambda alarm: alarm.onset):
             onset = alarm.onset if (alarm.condition, alarm.onset) in known else _overlapping_onset(alarm, known)
             known[alarm.condition, onset] = alarm.ended
-            matched.append(alarm if onset == alarm.onset else msgspec.structs.replace(alarm, onset=onset))
+            matched.append(_with_onset(alarm, onset))
     return matched
 
 
@@ -49,6 +49,14 @@ def end_forgotten_alarms(database: StoreDatabase, standing: Sequence[StandingTol
         elif condition not in of_bed.conditions and announced + KNOWN_LATE_SAMPLES <= of_bed.sample:
             ended.append((of_bed.sample, bed, run, condition, onset))
     database.write(_END, ended)
+
+
+def _with_onset(alarm: AlarmTold, onset: int) -> AlarmTold:
+    """Return an alarm under another onset, and the time of that."""
+    if onset == alarm.onset:
+        return alarm
+    onset_s = None if alarm.onset_s is None else alarm.onset_s + (onset - alarm.onset) / FS
+    return msgspec.structs.replace(alarm, onset=onset, onset_s=onset_s)
 
 
 def _overlapping_onset(alarm: AlarmTold, known: dict[tuple[str, int], int | None]) -> int:

@@ -25,11 +25,11 @@ def row_of_beat(beat: Beat) -> BeatTold:
     return BeatTold(beat.bed, beat.run, *times, beat.label, probabilities, beat.rr_s, beat.heart_rate)
 
 
-def row_of_alarm(alarm: Alarm) -> AlarmTold:
-    """Return the row of the state of an alarm."""
+def row_of_alarm(alarm: Alarm, onset_s: float | None) -> AlarmTold:
+    """Return the row of the state of an alarm; `onset_s`: Unix time of its onset by the clock of its run."""
     text = make_printable(alarm.text, LONGEST_TEXT)
     row = (*alarm.identity, alarm.priority, text, alarm.announced, alarm.announced_s)
-    return AlarmTold(*row, int(alarm.latching), alarm.ended, alarm.acknowledged_s)
+    return AlarmTold(*row, int(alarm.latching), alarm.ended, alarm.acknowledged_s, onset_s)
 
 
 def row_of_event(event: Event, at_s: float, replica: str, identity: str = "") -> EventTold:
