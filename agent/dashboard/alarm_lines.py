@@ -23,6 +23,7 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
+    elide_words,
     spread_line,
     styled_line,
     title_line,
@@ -214,7 +215,7 @@ def _fit_banner_texts(bed: BedView, alarm: Alarm, now_s: float, room: int, glyph
     short = f" {_short_course(bed, alarm, now_s)} "
     course = course if cell_width(course) <= room else short if cell_width(short) <= room else ""
     room -= cell_width(course)
-    return name, elide_text(reason, room, glyphs) if room > 0 else "", course
+    return name, elide_words(reason, room, glyphs) if room > 0 else "", course
 
 
 def _short_course(bed: BedView, alarm: Alarm, now_s: float) -> str:

@@ -9,7 +9,15 @@ from agent.core.messages import Alarm
 from agent.core.views import WardSnapshot
 from agent.dashboard import alarm_lines
 from agent.dashboard.cell_overlay import overlay_text
-from agent.dashboard.lines import StyledLine, StyledPart, elide_text, fill_block_lines, spread_line, styled_line
+from agent.dashboard.lines import (
+    StyledLine,
+    StyledPart,
+    elide_text,
+    elide_words,
+    fill_block_lines,
+    spread_line,
+    styled_line,
+)
 from agent.dashboard.past_clock import past_moment
 from agent.dashboard.status import short_duration
 from agent.dashboard.still_extent import still_piece, strip_extent
@@ -44,7 +52,7 @@ def alarm_list_lines(
     lines = bed_banner_lines(snapshot, name, width, glyphs)
     lines.append(spread_line(width, left, [("arrows choose   enter strip   esc back ", FAINT)]))
     if past and past.trouble:
-        lines.append(styled_line(width, (f" {elide_text(glyphs.clean(past.trouble), width - 2, glyphs)}", NOTICE)))
+        lines.append(styled_line(width, (f" {elide_words(glyphs.clean(past.trouble), width - 2, glyphs)}", NOTICE)))
     if not alarms:
         lines.append(styled_line(width, ("  no alarms yet", FAINT)))
         return fill_block_lines(lines, width, height)
@@ -90,7 +98,7 @@ def strip_page_lines(
     lines += _strip_head(known, alarms, snapshot.now_s, width, glyphs)
     if past is None or strip is None or strip.past.identity != looking.alarm:
         text = "reading" if past is None or past.reading else past.trouble or _no_strip_text(known, snapshot.now_s)
-        lines.append(styled_line(width, (f"  {elide_text(glyphs.clean(text), width - 4, glyphs)}", FAINT)))
+        lines.append(styled_line(width, (f"  {elide_words(glyphs.clean(text), width - 4, glyphs)}", FAINT)))
         return fill_block_lines(lines, width, height)
     bed = next((bed for bed in snapshot.beds if bed.bed == name), None)
     extent = strip_extent(strip, looking, bed, snapshot.recording is not None)
@@ -122,11 +130,11 @@ def _strip_head(
     style = alarm_lines.STEADY_STYLES[past.alarm.priority]
     name = f" {alarm_lines.alarm_label(past.alarm)} "
     room = width - len(name) - len(keys[0]) - 12
-    reason = elide_text(glyphs.clean(_last_reason(past.alarm)), max(10, room), glyphs)
+    reason = elide_words(glyphs.clean(_last_reason(past.alarm)), max(10, room), glyphs)
     first = [(" STRIP ", TITLE), (f"{place}/{max(place, len(alarms))} ", FAINT), (name, style), (reason, PLAIN)]
     texts = [f"since {past_moment(past.onset_s, now_s)}", f"{past.alarm.priority} priority", _lasted_text(past, now_s)]
     texts.append(handled_words(past, now_s))
-    second = elide_text(glyphs.clean(", ".join(texts)), width - 2, glyphs)
+    second = elide_words(glyphs.clean(", ".join(texts)), width - 2, glyphs)
     return [spread_line(width, first, [keys]), styled_line(width, (f" {second}", PLAIN))]
 
 
@@ -141,11 +149,11 @@ def _listed_alarm_line(past: PastAlarm, chosen: bool, now_s: float, width: int, 
     )
     name = elide_text(alarm_lines.alarm_label(alarm), NAME_COLUMNS - 1, glyphs)
     begin = f" {past_moment(past.onset_s, now_s):<16}{lasted:<{COURSE_COLUMNS}}"
-    reason = elide_text(
+    reason = elide_words(
         glyphs.clean(_last_reason(alarm)), max(0, width - len(begin) - NAME_COLUMNS - len(tail)), glyphs
     )
     name = f"{name:<{NAME_COLUMNS}}"
-    tail = elide_text(glyphs.clean(tail), max(0, width - len(begin) - NAME_COLUMNS), glyphs)
+    tail = elide_words(glyphs.clean(tail), max(0, width - len(begin) - NAME_COLUMNS), glyphs)
     style = alarm_lines.STEADY_STYLES[alarm.priority]
     if chosen:
         return spread_line(width, [(f"{begin}{name}{reason}".ljust(width - len(tail)), SELECTED)], [(tail, SELECTED)])

@@ -10,7 +10,7 @@ from typing import Literal
 from rich.style import Style
 
 from agent.core.views import BedSummary, BedView
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, elide_words, spread_line
 from agent.dashboard.styles import FAINT, PLAIN, GlyphSet
 from model.text import format_clock
 
@@ -68,7 +68,7 @@ def _state_parts(bed: BedView, now_s: float, width: int, glyphs: GlyphSet) -> li
         mark, room = quiet_mark("alarm off", glyphs), width - sum(cell_width(text) for text, _ in parts) - 1
         words = f"{mark} ALARM OFF: {', '.join(off)}"
         words = words if cell_width(words) <= room * 2 // 3 else f"{mark} {len(off)} ALARMS OFF"
-        parts.append((f"{elide_text(words, room, glyphs)} ", QUIET_STYLES["alarm off"]))
+        parts.append((f"{elide_words(words, room, glyphs)} ", QUIET_STYLES["alarm off"]))
     return parts
 
 
@@ -77,7 +77,7 @@ def card_pause_parts(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) ->
     left, mark = pause_left(bed, now_s), quiet_mark("alarms paused", glyphs)
     texts = (f"{mark} ALARMS PAUSED {left}", f"{mark} PAUSED {left}", f"PAUSED {left}")
     text = next((text for text in texts if cell_width(text) <= room), texts[-1])
-    return [(elide_text(text, room, glyphs), QUIET_STYLES["alarms paused"])] if left else []
+    return [(elide_words(text, room, glyphs), QUIET_STYLES["alarms paused"])] if left else []
 
 
 def quiet_parts(bed: BedView, now_s: float, glyphs: GlyphSet) -> list[StyledPart]:

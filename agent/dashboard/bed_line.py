@@ -16,7 +16,7 @@ from agent.dashboard.alarm_lines import (
 from agent.dashboard.alarm_state import quiet_parts
 from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.header import NAME_CELLS, RankedPart, fit_ranked_parts
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line, styled_line
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, elide_words, spread_line, styled_line
 from agent.dashboard.loss import find_loss, rate_age, rate_style, rate_text, state_words
 from agent.dashboard.styles import FAINT, PLAIN, SELECTED, STRONG, GlyphSet
 from agent.dashboard.view import DashboardView
@@ -86,7 +86,7 @@ def narrow_bed_lines(
         text, style = alarm_words(bed, 0, shown.now_s), alarm_style(named_first(bed.alarms)[0], snapshot.now_s)
     return [
         spread_line(width, [(name, _name_style(bed, view))], [(f" {rate}", rate_ink)]),
-        styled_line(width, (" ", PLAIN), (elide_text(text, max(1, width - 1), glyphs), style)),
+        styled_line(width, (" ", PLAIN), (elide_words(text, max(1, width - 1), glyphs), style)),
     ]
 
 

@@ -10,6 +10,7 @@ from rich.segment import Segment
 
 from agent.core.condition_names import short_condition
 from agent.core.views import BedView, WardSnapshot
+from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard import alarm_lines, wave_raster
 from agent.dashboard.alarm_state import card_name_parts, card_pause_parts
 from agent.dashboard.bed_line import is_past_by_loss
@@ -22,6 +23,7 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
+    elide_words,
     fill_block_lines,
     spread_line,
     styled_line,
@@ -134,7 +136,10 @@ def _card_message_parts(
             state = _state_or_rhythm_parts(bed, shown, room, glyphs)
             rest = room - sum(cell_width(text) for text, _ in state) - 1
             if rest > LEAST_PAST_WIDTH:
-                return [*state, (" ", PLAIN), *alarm_lines.urgent_alarm_parts(bed, now_s, rest, glyphs)]
+                past = alarm_lines.urgent_alarm_parts(bed, now_s, rest, glyphs)
+                if past[0][0] != alarm_lines.alarm_label(bed.alarms[0]):  # no part of a word, but how urgent it was
+                    past = [(PRIORITY_MARKS[bed.alarms[0].priority], past[0][1])]
+                return [*state, (" ", PLAIN), *past]
         alarm = alarm_lines.urgent_alarm_parts(bed, now_s, room, glyphs)
         rest = room - sum(cell_width(text) for text, _ in alarm) - 1
         is_one = len(bed.alarms) == 1 or bed.alarms[0].ended is None
@@ -162,7 +167,7 @@ def _card_more_parts(bed: BedView, shown: WardSnapshot, now_s: float, room: int,
 
 
 def _reason(bed: BedView, room: int, glyphs: GlyphSet) -> str:
-    return elide_text(glyphs.clean(alarm_lines.shown_reason(bed.alarms[0])), room, glyphs)
+    return elide_words(glyphs.clean(alarm_lines.shown_reason(bed.alarms[0])), room, glyphs)
 
 
 def _signal_part(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> StyledPart:
@@ -171,7 +176,7 @@ def _signal_part(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet)
     word = words.split(" ")[0]
     texts = [f"{lead} signal {words}", f"{lead} signal {word}", *([] if is_good else [f"signal {word}", word])]
     text = next((text for text in texts if cell_width(text) <= room), lead if is_good else word)
-    return elide_text(text, room, glyphs), FAINT if is_good or bed.state == "learning" else EVENT_STYLES["signal"]
+    return elide_words(text, room, glyphs), FAINT if is_good or bed.state == "learning" else EVENT_STYLES["signal"]
 
 
 def _state_or_rhythm_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
@@ -180,7 +185,7 @@ def _state_or_rhythm_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs:
         return [(elide_text(glyphs.clean(bed.rhythm_name), room, glyphs), NOTICE)] if bed.rhythm_name else []
     if bed.state == "refused" and bed.refusal:
         text = f"{text}: {glyphs.clean(bed.refusal)}"
-    return [(elide_text(text, room, glyphs), style)]
+    return [(elide_words(text, room, glyphs), style)]
 
 
 def card_rate_part(bed: BedView, shown: WardSnapshot, width: int) -> StyledPart:
@@ -191,12 +196,12 @@ def card_rate_part(bed: BedView, shown: WardSnapshot, width: int) -> StyledPart:
 
 def _behind_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     text = behind_text(bed, shown)
-    return [(elide_text(text, room, glyphs), WARN)] if text else []
+    return [(elide_words(text, room, glyphs), WARN)] if text else []
 
 
 def _silence_mark(bed: BedView, now_s: float, room: int, glyphs: GlyphSet) -> list[StyledPart]:
     silence = alarm_lines.format_silence_left(bed.silenced_until_s, now_s)
-    return [(elide_text(f"silenced {silence}", room, glyphs), FAINT)] if silence else []
+    return [(elide_words(f"silenced {silence}", room, glyphs), FAINT)] if silence else []
 
 
 def _draw_card_waves(
@@ -265,7 +270,7 @@ def _chosen_alarm_line(
     name = f" {elide_text(glyphs.clean(bed.bed), MOST_NAME_WIDTH, glyphs)}  "
     text, style = state_words(bed, shown, link=True)
     if bed.state == "refused" and bed.refusal:
-        text = f"{text}: {elide_text(glyphs.clean(bed.refusal), width - cell_width(name) - len(text) - 2, glyphs)}"
+        text = f"{text}: {elide_words(glyphs.clean(bed.refusal), width - cell_width(name) - len(text) - 2, glyphs)}"
     rhythm, is_alarmed = rhythm_words(bed, shown)
     signal = f"   signal {signal_words(bed, shown)[0]}   {glyphs.clean(bed.lead)}"
     parts = [(name, STRONG), (text, style), ("   rhythm ", FAINT), (rhythm, NOTICE if is_alarmed else PLAIN)]

@@ -1,7 +1,16 @@
 """What stands in the place of a trace where a bed is read from the store of a fleet: who speaks for it, who listens."""
 
-from agent.core.views import BedView, FleetReplica
-from agent.dashboard.lines import StyledLine, StyledPart, elide_text, fill_block_lines, format_sample_clock, styled_line
+from agent.core.views import BedView, FleetBed, FleetReplica
+from agent.dashboard.lines import (
+    StyledLine,
+    StyledPart,
+    cell_width,
+    elide_text,
+    elide_words,
+    fill_block_lines,
+    format_sample_clock,
+    styled_line,
+)
 from agent.dashboard.loss import format_age
 from agent.dashboard.styles import FAINT, GOOD, PLAIN, STRONG, TITLE, WARN, GlyphSet
 from model.records.resample import FS
@@ -44,16 +53,27 @@ def fleet_card_lines(bed: BedView, size: tuple[int, int], glyphs: GlyphSet) -> l
     width, rows = size
     fleet = bed.fleet
     assert fleet is not None
-    count = f"{fleet.alive} {'monitor' if fleet.alive == 1 else 'monitors'}"
-    silent = len(fleet.replicas) - fleet.alive
-    parts: list[StyledPart] = [(" ", PLAIN), (count, FAINT if fleet.alive else WARN)]
-    if silent:
-        parts += [(" ", PLAIN), (f"{silent} silent", WARN)]
+    parts = _count_parts(fleet, width, glyphs)
     name = glyphs.clean(fleet.speaker or "nobody")
     told = f"told by {name}" if fleet.speaker and len(name) + 9 <= width else name
     by = styled_line(width, (f" {elide_text(told, max(1, width - 1), glyphs)}", FAINT if fleet.speaker else WARN))
     lines = [styled_line(width, *parts), by]
     return fill_block_lines(lines, width, rows)
+
+
+def _count_parts(fleet: FleetBed, width: int, glyphs: GlyphSet) -> list[StyledPart]:
+    """Return how many monitors listen and how many are silent in `width` cells; in few the latter are worth more."""
+    alive, silent = fleet.alive, len(fleet.replicas) - fleet.alive
+    style = FAINT if alive else WARN
+    listen, gone = f"{alive} {'monitor' if alive == 1 else 'monitors'}", f"{silent} silent"
+    if silent and len(listen) + 1 + len(gone) <= width:
+        parts = [(f"{listen} ", style), (gone, WARN)]
+    elif silent:
+        parts = [(elide_words(gone, width, glyphs), WARN)]
+    else:
+        parts = [(listen if len(listen) <= width else elide_words(f"{alive} alive", width, glyphs), style)]
+    is_full = sum(cell_width(text) for text, _ in parts) >= width
+    return parts if is_full else [(" ", PLAIN), *parts]
 
 
 def _replica_parts(replica: FleetReplica, glyphs: GlyphSet) -> list[StyledPart]:

@@ -25,6 +25,7 @@ from agent.dashboard.lines import (
     StyledLine,
     cell_width,
     elide_text,
+    elide_words,
     fill_block_lines,
     styled_line,
 )
@@ -224,7 +225,7 @@ def _no_bed_lines(snapshot: WardSnapshot, room: tuple[int, int], glyphs: GlyphSe
     else:
         rows = [(state, NOTICE), (f"at {endpoint}, {security_text(snapshot.link)}", PLAIN)]
     told = [logged.event.text for logged in snapshot.events if isinstance(logged.event, DeviceNote)]
-    rows += [(elide_text(glyphs.clean(text), width, glyphs), PLAIN) for text in told[-1:]]
+    rows += [(elide_words(glyphs.clean(text), width, glyphs), PLAIN) for text in told[-1:]]
     middle = [
         styled_line(width, (" " * max(0, (width - cell_width(text)) // 2), PLAIN), (text, style))
         for text, style in rows

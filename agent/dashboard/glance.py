@@ -5,7 +5,7 @@ from agent.core.messages import AlarmCondition
 from agent.core.views import BedView, WardSnapshot
 from agent.dashboard.alarm_lines import format_silence_left
 from agent.dashboard.alarm_state import QUIET_STYLES
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_words, spread_line
 from agent.dashboard.loss import find_loss
 from agent.dashboard.styles import EVENT_STYLES, FAINT, GOOD, NOTICE, PLAIN, WARN, GlyphSet
 
@@ -93,7 +93,7 @@ def glance_line(bed: BedView, shown: WardSnapshot, now_s: float, width: int, gly
     room = width - sum(cell_width(text) for text, _ in right) - len(signal) - 19
     left: list[StyledPart] = [
         (" rhythm ", FAINT),
-        (elide_text(glyphs.clean(rhythm), max(8, room), glyphs), NOTICE if alarmed else PLAIN),
+        (elide_words(glyphs.clean(rhythm), max(8, room), glyphs), NOTICE if alarmed else PLAIN),
         ("   signal ", FAINT),
         (signal, GOOD if is_good else EVENT_STYLES["signal"]),
     ]

@@ -15,6 +15,7 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
+    elide_words,
     spread_line,
     styled_line,
 )
@@ -64,7 +65,7 @@ def _trouble_lines(text: str, width: int, style: Style, glyphs: GlyphSet) -> lis
     rows = wrap(glyphs.clean(text), room)
     if len(rows) > MOST_TROUBLE_ROWS:
         rows[MOST_TROUBLE_ROWS - 1 :] = [" ".join(rows[MOST_TROUBLE_ROWS - 1 :])]
-    return [styled_line(width, (f" {elide_text(row, room, glyphs)}".ljust(width), style)) for row in rows]
+    return [styled_line(width, (f" {elide_words(row, room, glyphs)}".ljust(width), style)) for row in rows]
 
 
 def header_line(snapshot: WardSnapshot, view: DashboardView, width: int, glyphs: GlyphSet) -> StyledLine:

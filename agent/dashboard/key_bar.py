@@ -6,7 +6,7 @@ from agent.core.views import WardSnapshot
 from agent.dashboard.find_keys import match_bed_names
 from agent.dashboard.frozen_picture import shown_snapshot
 from agent.dashboard.key_table import KEYS, PAGE_BARS, TYPING_BAR, KeyBar
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, spread_line
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_words, spread_line
 from agent.dashboard.quit_keys import quit_question
 from agent.dashboard.styles import ASCII_GLYPHS, FAINT, NOTICE, PLAIN, STRONG, UNICODE_GLYPHS, WARN, GlyphSet
 from agent.dashboard.view import NOTE_S, PAST_PAGE_NAMES, DashboardView, is_chosen, is_overview
@@ -40,7 +40,7 @@ def answer_line(snapshot: WardSnapshot, view: DashboardView, width: int, disclai
     if view.note and 0 <= snapshot.now_s - view.last_key_s < NOTE_S:
         text = glyphs.clean(view.note)
         right = right if cell_width(text) <= width - len(disclaimer) - 4 else []
-        return spread_line(width, [(f" {elide_text(text, max(1, width - 1), glyphs)}", NOTICE)], right)
+        return spread_line(width, [(f" {elide_words(text, max(1, width - 1), glyphs)}", NOTICE)], right)
     if view.leaving and (question := quit_question(shown)):
         return _question_line(glyphs.clean(question), width, glyphs)
     return None
@@ -77,7 +77,7 @@ def _question_line(question: str, width: int, glyphs: GlyphSet) -> StyledLine:
     """Return the question before the end, with its answers whole, short ones where there is little room."""
     answers = " q again ends, another key goes on " if width >= LEAST_ASKING_WIDTH else " q again ends "
     room = width - len(answers) - 2
-    asked = elide_text(question, room, glyphs) if room >= LEAST_QUESTION_CELLS else ""
+    asked = elide_words(question, room, glyphs) if room >= LEAST_QUESTION_CELLS else ""
     return spread_line(width, [(f" {asked}", WARN)] if asked else [], [(answers, STRONG)])
 
 

@@ -10,6 +10,7 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
+    elide_words,
     fill_block_lines,
     styled_line,
     title_line,
@@ -54,7 +55,7 @@ def _rows(
         if row == draft.row:
             chosen = len(lines)
         lines.append(_row_line(draft, row, base, rate, width, glyphs))
-    lines.append(styled_line(width, (f" {elide_text(NOT_SWITCHED, width - 2, glyphs)}", FAINT)))
+    lines.append(styled_line(width, (f" {elide_words(NOT_SWITCHED, width - 2, glyphs)}", FAINT)))
     return lines, chosen
 
 

@@ -63,6 +63,19 @@ def elide_text(text: str, width: int, glyphs: GlyphSet) -> str:
     return set_cell_size(text, max(0, width - 1)).rstrip() + glyphs.ellipsis
 
 
+def elide_words(text: str, width: int, glyphs: GlyphSet) -> str:
+    """Return a sentence in at most `width` cells, with an ellipsis behind the last whole word if it is cut.
+
+    A first word that does not fit is cut by itself.
+    """
+    elided = elide_text(text, width, glyphs)
+    kept = elided.removesuffix(glyphs.ellipsis)
+    if elided == text or text.startswith(f"{kept} "):
+        return elided
+    whole = kept.rpartition(" ")[0].rstrip()
+    return f"{whole}{glyphs.ellipsis}" if whole else elided
+
+
 def short_name(name: str, ascii_only: bool) -> str:
     """Return the name of a bed within a sentence, without control characters and cut where it is overlong."""
     glyphs = ASCII_GLYPHS if ascii_only else UNICODE_GLYPHS
@@ -75,10 +88,10 @@ def wrap_text(text: str, width: int, taken: int, lines: int, glyphs: GlyphSet) -
     `taken`: cells of the first line that something else has.
     """
     if lines == 1:
-        return [elide_text(text, max(1, width - taken), glyphs)]
+        return [elide_words(text, max(1, width - taken), glyphs)]
     indent = "\N{NO-BREAK SPACE}" * taken
     first, *more = wrap(text, width, initial_indent=indent, max_lines=lines, placeholder=f" {glyphs.ellipsis}") or [""]
-    return [elide_text(first[taken:], width - taken, glyphs), *(elide_text(line, width, glyphs) for line in more)]
+    return [elide_words(first[taken:], width - taken, glyphs), *(elide_words(line, width, glyphs) for line in more)]
 
 
 def title_line(text: str, width: int, glyphs: GlyphSet) -> StyledLine:

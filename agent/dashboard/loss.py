@@ -10,7 +10,7 @@ from rich.style import Style
 
 from agent.core.clock import format_local_clock
 from agent.core.views import LOSSES, BedView, WardSnapshot
-from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_text, styled_line
+from agent.dashboard.lines import StyledLine, StyledPart, cell_width, elide_words, styled_line
 from agent.dashboard.styles import FAINT, GOOD, PLAIN, STATE_STYLES, WARN, GlyphSet
 from model.records.resample import FS
 
@@ -142,7 +142,7 @@ def wrap_whole(text: str, width: int, most: int, glyphs: GlyphSet) -> list[str]:
     rows = wrap(text, width) or [""]
     if len(rows) > most:
         rows[most - 1 :] = [" ".join(rows[most - 1 :])]
-    return [elide_text(row, width, glyphs) for row in rows]
+    return [elide_words(row, width, glyphs) for row in rows]
 
 
 def _seconds_without_value(bed: BedView) -> float:

@@ -21,6 +21,7 @@ from agent.dashboard.lines import (
     cell_width,
     class_letter,
     elide_text,
+    elide_words,
     fill_block_lines,
     join_blocks,
     spread_line,
@@ -126,7 +127,7 @@ def _card_state_parts(bed: BedView, shown: WardSnapshot, room: int, glyphs: Glyp
         text, style = (glyphs.clean(bed.rhythm_name), NOTICE) if bed.rhythm_name else ("noise", FAINT)
     lead: StyledPart = (f"{elide_text(glyphs.clean(bed.lead), 5, glyphs)} ", FAINT)
     if behind:
-        state = elide_text(text, room - len(behind), glyphs)
+        state = elide_words(text, room - len(behind), glyphs)
         return [lead if bed.state in ("ok", "learning") else (f"{state} ", style), (behind, WARN)]
     return [lead, (text, style)]
 
@@ -155,7 +156,7 @@ def _card_right_lines(
         reason = wrap_whole(glyphs.clean(bed.refusal), RIGHT_WIDTH, max(1, rows - 1), glyphs)
         lines += [styled_line(RIGHT_WIDTH, (row, STATE_STYLES["refused"][1])) for row in reason]
     elif bed.alarms:
-        lines.append(styled_line(RIGHT_WIDTH, (elide_text(_reason_text(bed, glyphs), RIGHT_WIDTH, glyphs), PLAIN)))
+        lines.append(styled_line(RIGHT_WIDTH, (elide_words(_reason_text(bed, glyphs), RIGHT_WIDTH, glyphs), PLAIN)))
     lines.append(styled_line(RIGHT_WIDTH, *_card_count_parts(bed.rhythm.counts, shown.class_trust)))
     if missing and gaps:
         lines.append(spread_line(RIGHT_WIDTH, [], [(gaps, style)]))

@@ -37,6 +37,7 @@ from agent.dashboard.lines import (
     StyledPart,
     cell_width,
     elide_text,
+    elide_words,
     fill_block_lines,
     join_blocks,
     spread_line,
@@ -119,7 +120,7 @@ def _waiting_lines(snapshot: WardSnapshot, width: int, glyphs: GlyphSet) -> list
     rows: list[StyledPart] = [("no bed yet", STRONG), (f"link {text}", style)]
     trouble = glyphs.clean(snapshot.link.trouble or snapshot.link.endpoint)
     rows.append((trouble, PLAIN))
-    return [styled_line(width, (elide_text(row, width, glyphs), style)) for row, style in rows]
+    return [styled_line(width, (elide_words(row, width, glyphs), style)) for row, style in rows]
 
 
 def _bed_page(
@@ -226,10 +227,10 @@ def _figure_rows(bed: BedView, shown: WardSnapshot, width: int, most: int, glyph
         (f"signal {signal}", GOOD if is_good else EVENT_STYLES["signal"]),
     ]
     if beside >= BESIDE_DIGITS_WIDTH:
-        rows = [styled_line(beside, (elide_text(text, beside, glyphs), ink)) for text, ink in words]
+        rows = [styled_line(beside, (elide_words(text, beside, glyphs), ink)) for text, ink in words]
         digits = join_blocks([(digits, DIGITS_WIDTH), (rows, beside)], DIGITS_ROWS)
         return digits[:most]
-    below = [styled_line(width, (elide_text(text, width, glyphs), ink)) for text, ink in words]
+    below = [styled_line(width, (elide_words(text, width, glyphs), ink)) for text, ink in words]
     if not (glyphs.ascii or age):
         del below[0]  # the digits say it
     return [fill_line(row, width) for row in [*digits, *below]][:most]
@@ -278,7 +279,7 @@ def _bed_rows(
     rhythm, is_alarmed = rhythm_words(bed, shown)
     signal, _ = signal_words(bed, shown)
     more: list[StyledPart] = [(glyphs.clean(rhythm), NOTICE if is_alarmed else PLAIN), (f"signal {signal}", PLAIN)]
-    rows += [styled_line(width, (f" {elide_text(text, max(1, width - 1), glyphs)}", ink)) for text, ink in more]
+    rows += [styled_line(width, (f" {elide_words(text, max(1, width - 1), glyphs)}", ink)) for text, ink in more]
     return rows
 
 

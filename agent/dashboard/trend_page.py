@@ -12,7 +12,15 @@ from agent.core.views import BedView, WardSnapshot
 from agent.core.wording import PRIORITY_MARKS
 from agent.dashboard import alarm_lines
 from agent.dashboard.cell_overlay import overlay_cursor, overlay_text
-from agent.dashboard.lines import StyledLine, StyledPart, elide_text, fill_block_lines, spread_line, styled_line
+from agent.dashboard.lines import (
+    StyledLine,
+    StyledPart,
+    elide_text,
+    elide_words,
+    fill_block_lines,
+    spread_line,
+    styled_line,
+)
 from agent.dashboard.styles import CLASS_STYLES, EVENT_STYLES, FAINT, NOTICE, PLAIN, STRONG, TITLE, GlyphSet
 from agent.dashboard.trend_charts import TREND_GUTTER, ChartColumns, bar_lines, empty_gutter, nice_top, rate_lines
 from agent.dashboard.view import DashboardView, chosen_bed
@@ -157,7 +165,7 @@ def _words_lines(trend: BedTrend, minute: int | None, width: int, glyphs: GlyphS
     known = [past for past in trend.alarms if at_s <= past.onset_s < at_s + MINUTE_S]
     alarms = "; ".join(f"{alarm_lines.alarm_label(past.alarm)} {format_local_clock(past.onset_s)}" for past in known)
     texts = [f"{format_local_clock(at_s)[:5]}  {minute_words(trend, minute)}", alarms or "no alarm began"]
-    return [styled_line(width, (f" {elide_text(glyphs.clean(text), width - 2, glyphs)}", STRONG)) for text in texts]
+    return [styled_line(width, (f" {elide_words(glyphs.clean(text), width - 2, glyphs)}", STRONG)) for text in texts]
 
 
 def minute_words(trend: BedTrend, minute: int) -> str:
