@@ -79,6 +79,14 @@ def check_source_rate(fs: float) -> float:
     return fs
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return the names that "II,V5" gives to leads, "" for one that keeps its own. Raises ConfigError for none."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not any(names):
+        raise ConfigError(f"names {text!r} make no sense: give one for each lead, such as II,V5 (--names)")
+    return names
+
+
 def parse_columns(text: str) -> tuple[int, ...]:
     """Return the columns that "2,3" names. Raises ConfigError."""
     columns = tuple(int(part) if part.strip().isascii() and part.strip().isdigit() else 0 for part in text.split(","))

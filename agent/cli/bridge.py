@@ -212,13 +212,19 @@ def run_bridge(config: Config, arguments: BridgeArguments) -> None:
 
 def build_source_options(arguments: BridgeArguments, measure_s: float) -> "SourceOptions":
     """Return what was typed of a source, whose rate is measured for `measure_s` if need be. Raises ConfigError."""
-    from agent.bridge.source_options import SourceOptions, check_source_rate, parse_columns, parse_count_size
+    from agent.bridge.source_options import (
+        SourceOptions,
+        check_source_rate,
+        parse_columns,
+        parse_count_size,
+        parse_names,
+    )
 
     return SourceOptions(
         fs=None if arguments.fs is None else check_source_rate(arguments.fs),
         unit=None if arguments.unit is None else parse_count_size(arguments.unit),
         columns=() if arguments.columns is None else parse_columns(arguments.columns),
-        names=tuple(name.strip() for name in arguments.names.split(",")) if arguments.names else (),
+        names=() if arguments.names is None else parse_names(arguments.names),
         baud=arguments.baud,
         frames=arguments.frames,
         measure_s=measure_s,

@@ -80,6 +80,11 @@ class MonitorConfig:
     beds: PositiveCount
     metrics: str
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if no lead is named."""
+        if not self.lead.replace(",", "").strip():
+            raise ValueError(f"lead {self.lead!r} names none: write auto, II, or several such as II,V5")
+
 
 @dataclass(frozen=True, slots=True)
 class SecurityConfig:
