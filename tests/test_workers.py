@@ -57,16 +57,19 @@ def test_workers_have_the_options_of_the_command() -> None:
         (["--web", ":0"], "--web"),
         (["--metrics", ":0"], "--metrics"),
         (["--svg", "x.svg"], "--svg"),
+        (["--truth", "--from", "208"], "--from"),
         (["--from", "x.csv"], "--from"),
         (["--replica", "a", "--publish", "store:x.db"], "--replica"),
         (["--part", "1/2"], "--workers makes the parts itself"),
     ],
 )
 def test_what_one_process_has(refused: Refused, options: list[str], name: str) -> None:
-    """It is refused, with what to do instead."""
+    """It is refused, with what to do instead, and the page on workers says so."""
     code, line = refused("monitor", "--workers", "2", *options)
     assert code == 3
     assert line.startswith(f"ecg-agent: {name}")
+    section = (Path(__file__).parents[1] / "docs/fleet.md").read_text().split("\n## ")[1]
+    assert f"`{name.split()[0]}`" in section or name.startswith("--workers")
 
 
 @contextmanager
