@@ -70,7 +70,8 @@ def _class_shares(found: LabelledCandidates, classes: NDArray[np.int64]) -> str:
     for name in "SV":
         said, true = (of[counts] == CLASSES.index(name) for of in (classes, found.labels))
         both = (said & true).sum()
-        parts.append(f"{name} Se {both / true.sum():.2%} +P {both / said.sum():.2%}")
+        shares = [f"{both / all_of:.2%}" if (all_of := of.sum()) else "-" for of in (true, said)]
+        parts.append("{} Se {} +P {}".format(name, *shares))
     return ", ".join(parts)
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import benchmarks
+from agent.analysis.beat_cutter import BeatCandidate
+from agent.training.candidates import LabelledCandidates
 from benchmarks import (
     analyse,
     beds,
@@ -27,6 +30,7 @@ from benchmarks import (
     report,
     seeds,
     stages,
+    surely_normal,
     tables,
     training,
     ward,
@@ -62,6 +66,7 @@ COMMANDS = (
     "standard",
     "store",
     "strangers",
+    "surely_normal",
     "tables",
     "trace_sample",
     "training",
@@ -281,6 +286,19 @@ def test_calibration_of_several_nets() -> None:
     assert [line.split(",")[0] for line in lines[:2]] == ["one: 500 beats", "two: 500 beats"]
     assert "from the others" in lines[0]
     assert lines[-1].splitlines()[-1].startswith("TEMPERATURE = 4.")
+
+
+def test_what_is_surely_normal_is_compared_with_all_that_is_heard() -> None:
+    """Six beats: the numbers are sure of three, one of which the wave would have called V, and it was."""
+    first, second = torch.zeros(6, 6), torch.zeros(6, 6)
+    first[[0, 1, 3], 0] = 9
+    first[[2, 4, 5], 2] = 30
+    second[:3, 0] = 7
+    cuts = tuple(BeatCandidate(0, 100 * place, 128, 100 * place + 90, None, 100 * place + 30) for place in range(6))
+    found = LabelledCandidates(np.zeros((6, 1), np.float16), np.array([0, 0, 2, 0, 2, 2]), np.array(["100"] * 6), cuts)
+    lines = list(surely_normal.comparison_lines(found, first, second))
+    assert lines[0] == "6 beats heard in full: S Se - +P -, V Se 100.00% +P 100.00%"
+    assert lines[1] == "0.70: 50.0% by numbers alone, 1 classes change: S Se - +P -, V Se 66.67% +P 100.00%"
 
 
 def test_fibrillation_is_scored_without_a_signal() -> None:

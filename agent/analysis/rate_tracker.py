@@ -111,11 +111,14 @@ def mean_heart_rate(rr_s: Sequence[float], config: RhythmConfig) -> float | None
     `slow_least` of those are longer than `slow_s`.
     """
     since = list(reversed(rr_s))
-    if since and max(since) >= config.standstill_s:
+    longest = max(since, default=0.0)
+    if longest >= config.standstill_s:
         since = list(takewhile(lambda interval: interval < config.standstill_s, since))
-    latest, slow = since[: config.rate_intervals], since[: config.slow_intervals]
-    if sum([interval > config.slow_s for interval in slow]) >= config.slow_least:
-        latest = slow
+    latest = since[: config.rate_intervals]
+    if longest > config.slow_s:  # else none is slow, as nearly always
+        slow = since[: config.slow_intervals]
+        if sum([interval > config.slow_s for interval in slow]) >= config.slow_least:
+            latest = slow
     return 60 * len(latest) / sum(latest) if latest else None
 
 
