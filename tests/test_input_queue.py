@@ -11,8 +11,8 @@ from conftest import LEADS, all_found, chunks, record_counts
 
 from agent.analysis.lead_input import SampleBlock
 from agent.core.config import load_config
-from agent.core.events import GapClosed, RunEnded, RunStarted
-from agent.core.messages import MISSING, Beat, Chunk, End, Gap, Result
+from agent.core.events import Event, GapClosed, RunEnded, RunStarted
+from agent.core.messages import MISSING, Beat, BedsChunk, Chunk, End, Gap, Result, Signal, separate_chunks
 from agent.pipeline.input_queue import (
     BACKLOG_OF_ALL,
     BACKLOG_SAMPLES,
@@ -149,6 +149,55 @@ def test_pieces_change_no_result(new_ward: NewWard, sizes: list[int]) -> None:
     whole = all_found(new_ward(), stream)
     assert len([item for item in whole if isinstance(item, Beat)]) > 100
     assert all_found(new_ward(), [*chunks(counts, sizes), End("1", "run", len(counts), FS)]) == whole
+
+
+def together(parts: list[Chunk]) -> BedsChunk:
+    """Equally long chunks of several beds as they come in a bundle. A chunk names its run as well as a bundle does."""
+    counts = np.stack([part.counts for part in parts])
+    return BedsChunk(parts, [part.first for part in parts], counts, 0.0, 0.0, [0] * len(parts))
+
+
+def story(found: list[Result], bed: str) -> list[Result]:
+    """What was found of a bed, in order."""
+    return [item for item in found if isinstance(item, Beat | Event) and item.bed == bed]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_comes_together_is_as_if_it_came_bed_by_bed(new_auto_ward: NewWard, seed: int, shared: bool) -> None:
+    """Bundles of changing beds, chunks by themselves and gaps, several of a bed in a push: the same of each bed."""
+    random = np.random.default_rng(seed)
+    beds = {str(bed): record_counts("208", 60, start=20.0 * bed) for bed in range(10)}
+    for counts in beds.values():
+        counts[random.integers(100, 7000) :][: random.integers(1, 60)] = MISSING
+        counts[random.integers(100, 7000)] += 30_000  # a step that may be a pulse
+    at = dict.fromkeys(beds, 0)
+    one, other = new_auto_ward(), new_auto_ward()
+    found: tuple[list[Result], list[Result]] = ([], [])
+    while min(at.values()) < 7000:
+        messages: list[Signal] = []
+        for _ in range(random.integers(1, 5)):
+            size = int(random.choice([5, 25, 64, 90, 600]))
+            some = [bed for bed in beds if random.random() < 0.8 and at[bed] + size <= 7400]
+            parts = [next(chunks(beds[bed][at[bed] : at[bed] + size], [size], bed=bed, first=at[bed])) for bed in some]
+            at.update({bed: at[bed] + size for bed in some})
+            messages += [together(parts)] if parts and random.random() < 0.7 else parts
+            if random.random() < 0.2:
+                bed = str(random.choice(list(beds)))
+                messages.append(Gap(bed, "run", at[bed], 30, FS, "lost"))
+                at[bed] += 30
+        if not messages:
+            break
+        for ward, results, brought in zip((one, other), found, (messages, separate_chunks(messages)), strict=True):
+            results += ward.push(brought, shared=shared)
+            while ward.waiting:
+                results += ward.push([], shared=shared)
+    for ward, results in zip((one, other), found, strict=True):
+        results += ward.finish()
+    for bed in beds:
+        assert story(found[0], bed) == story(found[1], bed)
+        assert (one.beds[bed].analysed, one.beds[bed].lost) == (other.beds[bed].analysed, other.beds[bed].lost)
+    assert sum(isinstance(item, Beat) for item in found[0]) > 200
 
 
 def found_of(ward: Pipeline, messages: list[Chunk | Gap | End]) -> list[Result]:
