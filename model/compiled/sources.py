@@ -9,6 +9,9 @@ FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "compiled_parts.so"
 CONTRACTED = {
     "beat_templates.c": "off",
+    "beat_convolution.c": "fast",
+    "beat_first_layers.c": "fast",
+    "beat_training.c": "fast",
     "context_net.c": "fast",
     "qrs_detector.c": "off",
     "qrs_evidence.c": "off",
@@ -18,7 +21,7 @@ CONTRACTED = {
 }
 """The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 
-HEADERS = ("numpy_sum.h", "processors.h", "qrs_state.h")
+HEADERS = ("beat_training.h", "numpy_sum.h", "processors.h", "qrs_state.h")
 
 
 def digest_sources() -> str:
