@@ -11,6 +11,9 @@ those of the joined weights, once a batch.
 
 INLINE int is_inside(int at) { return at >= 0 && at < SAMPLES; }
 
+/* The rows that see some outside the beat: PAD at each end. */
+INLINE int row_at_end(int i) { return i < PAD ? i : SAMPLES - 2 * PAD + i; }
+
 /* Make `to` from the weights. */
 FOR_EACH_PROCESSOR
 void join_layers(const parameters *weights, first_layers *to)
@@ -20,7 +23,6 @@ void join_layers(const parameters *weights, first_layers *to)
         for (int tap = 0; tap < TAPS; tap++)
             to->first[tap][c] = weights->first[c][tap];
         to->first[BIAS][c] = weights->first_bias[c];
-        to->joined[JOINED_TAPS][c] = weights->blocks[0].bias1[c];
     }
     for (int tap = 0; tap < TAPS; tap++)
         for (int of = 0; of <= BIAS; of++)
@@ -34,70 +36,58 @@ void join_layers(const parameters *weights, first_layers *to)
             }
 }
 
-/* Map a beat, with zeros at both ends, to the rows x of the first convolution and h of the second one, with ReLU. */
+/* Map a beat, with zeros at both ends, to the rows x of the first convolution and h of the second one, before its ReLU and
+without its bias. */
 FOR_EACH_PROCESSOR
-void run_first_layers(const first_layers *of, const parameters *weights, const float *beat, row *x, row *h)
+void run_first_layers(const first_layers *restrict of, const float *restrict beat, row *restrict x, row *restrict h)
 {
     for (int at = 0; at < SAMPLES; at++)
-        for (int c = 0; c < CHANNELS; c += LANES) {
-            lanes sum = load(of->first[BIAS] + c);
+        for (int c = 0; c < CHANNELS; c++) {
+            float sum = of->first[BIAS][c];
             for (int tap = 0; tap < TAPS; tap++)
-                sum += beat[at + tap - PAD] * load(of->first[tap] + c);
-            store(x[at] + c, sum);
-            if (is_inside(at - PAD) && is_inside(at + PAD)) {
-                sum = load(of->joined[JOINED_TAPS] + c);
-                for (int tap = 0; tap < JOINED_TAPS; tap++)
-                    sum += beat[at + tap - 2 * PAD] * load(of->joined[tap] + c);
-            } else {
-                sum = load(weights->blocks[0].bias1 + c);
-                for (int tap = 0; tap < TAPS; tap++)
-                    if (is_inside(at + tap - PAD)) {
-                        sum += load(of->parts[tap][BIAS] + c);
-                        for (int i = 0; i < TAPS; i++)
-                            sum += beat[at + tap + i - 2 * PAD] * load(of->parts[tap][i] + c);
-                    }
-            }
-            store(h[at] + c, keep(sum, sum > 0));
+                sum += beat[at + tap - PAD] * of->first[tap][c];
+            x[at][c] = sum;
         }
+    for (int at = PAD; at < SAMPLES - PAD; at++)
+        for (int c = 0; c < CHANNELS; c++) {
+            float sum = of->joined[JOINED_TAPS][c];
+            for (int tap = 0; tap < JOINED_TAPS; tap++)
+                sum += beat[at + tap - 2 * PAD] * of->joined[tap][c];
+            h[at][c] = sum;
+        }
+    for (int end = 0; end < 2 * PAD; end++) {
+        const int at = row_at_end(end);
+        memset(h[at], 0, sizeof(row));
+        for (int tap = 0; tap < TAPS; tap++)
+            for (int i = 0; i <= BIAS && is_inside(at + tap - PAD); i++)
+                for (int c = 0; c < CHANNELS; c++)
+                    h[at][c] += (i == BIAS ? 1 : beat[at + tap + i - 2 * PAD]) * of->parts[tap][i][c];
+    }
 }
 
 /* Add what a beat gives to the gradients: dx are those of x, apart from what comes through h; dh those of h. */
 FOR_EACH_PROCESSOR
-void add_first_gradients(const float *beat, const row *dx, const row *dh, first_layers *to)
+void add_first_gradients(const float *restrict beat, const row *restrict dx, const row *restrict dh,
+                         first_layers *restrict to)
 {
-    for (int c = 0; c < CHANNELS; c += LANES) {
-        lanes first[TAPS + 1], joined[JOINED_TAPS + 1];
-        for (int tap = 0; tap <= BIAS; tap++)
-            first[tap] = load(to->first[tap] + c);
-        for (int tap = 0; tap <= JOINED_TAPS; tap++)
-            joined[tap] = load(to->joined[tap] + c);
-        for (int at = 0; at < SAMPLES; at++) {
-            const lanes value = load(dx[at] + c);
-            first[BIAS] += value;
+    for (int at = 0; at < SAMPLES; at++)
+        for (int c = 0; c < CHANNELS; c++) {
+            to->first[BIAS][c] += dx[at][c];
             for (int tap = 0; tap < TAPS; tap++)
-                first[tap] += beat[at + tap - PAD] * value;
+                to->first[tap][c] += beat[at + tap - PAD] * dx[at][c];
         }
-        for (int at = PAD; at < SAMPLES - PAD; at++) {
-            const lanes value = load(dh[at] + c);
-            joined[JOINED_TAPS] += value;
+    for (int at = PAD; at < SAMPLES - PAD; at++)
+        for (int c = 0; c < CHANNELS; c++) {
+            to->joined[JOINED_TAPS][c] += dh[at][c];
             for (int tap = 0; tap < JOINED_TAPS; tap++)
-                joined[tap] += beat[at + tap - 2 * PAD] * value;
+                to->joined[tap][c] += beat[at + tap - 2 * PAD] * dh[at][c];
         }
-        for (int tap = 0; tap <= BIAS; tap++)
-            store(to->first[tap] + c, first[tap]);
-        for (int tap = 0; tap <= JOINED_TAPS; tap++)
-            store(to->joined[tap] + c, joined[tap]);
-        for (int end = 0; end < 2 * PAD; end++) {
-            const int at = end < PAD ? end : SAMPLES - 2 * PAD + end;
-            const lanes value = load(dh[at] + c);
-            for (int tap = 0; tap < TAPS; tap++)
-                if (is_inside(at + tap - PAD)) {
-                    store(to->parts[tap][BIAS] + c, load(to->parts[tap][BIAS] + c) + value);
-                    for (int i = 0; i < TAPS; i++)
-                        store(to->parts[tap][i] + c,
-                              load(to->parts[tap][i] + c) + beat[at + tap + i - 2 * PAD] * value);
-                }
-        }
+    for (int end = 0; end < 2 * PAD; end++) {
+        const int at = row_at_end(end);
+        for (int tap = 0; tap < TAPS; tap++)
+            for (int i = 0; i <= BIAS && is_inside(at + tap - PAD); i++)
+                for (int c = 0; c < CHANNELS; c++)
+                    to->parts[tap][i][c] += (i == BIAS ? 1 : beat[at + tap + i - 2 * PAD]) * dh[at][c];
     }
 }
 

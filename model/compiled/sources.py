@@ -21,7 +21,7 @@ CONTRACTED = {
 }
 """The sources, and whether a product and a sum may become one operation, which rounds otherwise than NumPy."""
 
-HEADERS = ("beat_training.h", "numpy_sum.h", "processors.h", "qrs_state.h")
+HEADERS = ("beat_products.h", "beat_training.h", "numpy_sum.h", "processors.h", "qrs_state.h")
 
 
 def digest_sources() -> str:

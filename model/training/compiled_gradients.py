@@ -33,20 +33,13 @@ def parameter_views(net: nn.Module, values: Tensor) -> list[Tensor]:
     ]
 
 
-def flatten_parameters(net: nn.Module) -> Tensor:
-    """Return all parameters of a net, one after the other as they lie in memory: (all parameters,)."""
-    values = torch.empty(sum(parameter.numel() for parameter in net.parameters()))
-    with torch.no_grad():
-        for view, parameter in zip(parameter_views(net, values), net.parameters(), strict=True):
-            view.copy_(parameter)
-    return values
+def flat_parameters(net: nn.Module) -> list[Tensor]:
+    """Return each parameter of a net as it lies in memory: views (n,). One after the other they are C's weights."""
+    return [parameter.detach().as_strided((parameter.numel(),), (1,)) for parameter in net.parameters()]
 
 
 class CompiledGradients:
-    """What a thread needs to train the report's net, in channels-last layout, in C; the weights are read at each call.
-
-    `offset` (classes,) is added to the scores in the loss.
-    """
+    """What a thread needs to compute the report's net in C. `offset` (classes,) is added to the scores in the loss."""
 
     def __init__(self, library: ctypes.CDLL, offset: Tensor) -> None:
         self._library, self._offset = library, offset.contiguous()
@@ -55,20 +48,32 @@ class CompiledGradients:
     def gradients(self, weights: Tensor, beats: Tensor, labels: Tensor, to: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of the cross-entropy of beats (n, samples) with labels (n,), and the number of hits.
 
-        The gradients of the sum go to `to`; it and `weights` (all parameters,) are in the order of the net.
+        The gradients of the sum go to `to` (all parameters,), in the order of `flat_parameters`, as `weights` are.
         """
-        beats, labels = beats.contiguous(), labels.contiguous()
         results = torch.zeros(2, dtype=torch.float64)
-        pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (weights, self._offset, beats, labels)]
-        rest = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (self._work, to.zero_(), results)]
-        self._library.train_beats(*pointers, len(labels), *rest)
+        beats, labels = _checked(beats), labels.long().contiguous()
+        tensors = weights, self._offset, beats, labels
+        rest = self._work, to.zero_(), results
+        done = self._library.train_beats(*map(_pointer, tensors), len(beats), *map(_pointer, rest))
+        if done < len(labels):
+            raise IndexError(f"label {int(labels[done])} instead of one of {len(self._offset)} classes")
         return results[0].float(), results[1].long()
 
     def scores(self, weights: Tensor, beats: Tensor) -> Tensor:
         """Map beats (n, samples) to scores (n, classes)."""
-        beats = beats.contiguous()
-        scores = torch.empty(len(beats), len(self._offset))
-        pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (weights, beats)]
-        rest = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (self._work, scores)]
-        self._library.score_beats(*pointers, len(beats), *rest)
+        beats, scores = _checked(beats), torch.empty(len(beats), len(self._offset))
+        rest = self._work, scores
+        self._library.score_beats(_pointer(weights), _pointer(beats), len(beats), *map(_pointer, rest))
         return scores
+
+
+def _checked(beats: Tensor) -> Tensor:
+    """Return beats (n, samples) as C reads them."""
+    if beats.ndim != 2 or beats.shape[1] != NetSize().samples:
+        raise ValueError(f"beats {tuple(beats.shape)} instead of (n, {NetSize().samples})")
+    return beats.float().contiguous()
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    """Return where the values of a tensor lie, a multiple of 64 as PyTorch has it. Whoever uses it keeps the tensor."""
+    return ctypes.c_void_p(tensor.data_ptr())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.nets.beat_net import BeatNet, count_parameters
 from model.training import class_scores
-from model.training.compiled_gradients import CompiledGradients, flatten_parameters, load_training, parameter_views
+from model.training.compiled_gradients import CompiledGradients, flat_parameters, load_training, parameter_views
 
 
 class ThreadedGradients:
@@ -32,8 +32,9 @@ class ThreadedGradients:
         self.map = ThreadPoolExecutor(threads).map if threads > 1 else map
         library = load_training(net)
         self._compiled = [CompiledGradients(library, offset) for _ in self.nets] if library else []
+        self._weights = flat_parameters(net)
         # Views have the memory layouts of the parameters: a fused optimiser walks through both in parallel.
-        self._sums = torch.empty(threads, count_parameters(net), device=offset.device)
+        self._sums = [torch.empty(count_parameters(net), device=offset.device) for _ in self.nets]
         self._mean = torch.empty_like(self._sums[0])
         self._sum_views = [parameter_views(net, sums) for sums in self._sums]
         self._mean_views = parameter_views(net, self._mean)
@@ -43,14 +44,17 @@ class ThreadedGradients:
         size = -(-len(labels) // len(self.nets))
         parts = list(zip(torch.split(beats, size), torch.split(labels, size), strict=True))
         if self._compiled:
-            weights = flatten_parameters(self.nets[0])
+            weights = torch.cat(self._weights)
             results = self.map(
                 lambda of: self._compiled[of].gradients(weights, *parts[of], self._sums[of]), range(len(parts))
             )
         else:
             results = self.map(lambda of: self._part(of, *parts[of]), range(len(parts)))
         losses, hits = zip(*results, strict=True)
-        torch.sum(self._sums[: len(parts)], 0, out=self._mean).div_(len(labels))
+        self._mean.copy_(self._sums[0])
+        for sums in self._sums[1 : len(parts)]:
+            self._mean.add_(sums)
+        self._mean.div_(len(labels))
         for parameter, gradient in zip(self.parameters, self._mean_views, strict=True):
             parameter.grad = gradient
         return torch.stack(losses).sum(), torch.stack(hits).sum()
@@ -66,7 +70,7 @@ class ThreadedGradients:
         """Return scores (n, classes) of beats (n, samples); each thread computes a part."""
         parts = torch.split(beats, -(-len(beats) // len(self.nets)))
         if self._compiled:
-            weights = flatten_parameters(net)
+            weights = torch.cat(flat_parameters(net))
             return torch.cat(list(self.map(lambda own, part: own.scores(weights, part), self._compiled, parts)))
         return torch.cat(list(self.map(lambda part: class_scores.predict_beat_scores(net, part), parts)))
 
