@@ -233,9 +233,8 @@ def _inference_row(results: Results) -> str:
 
 def _training_row(results: Results) -> str:
     training = results["training"]
-    return (
-        f"{training['ratio']:.1f} times as fast, {100 * training['share of the limit']:.0f} % of the arithmetic limit"
-    )
+    share = f"{100 * training['share of the limit']:.0f} %"
+    return f"{training['ratio']:.1f} times as fast, {share} of the speed at which the cores multiply all, zeros too"
 
 
 def _undisturbed_row(results: Results) -> str:
