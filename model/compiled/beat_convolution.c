@@ -1,7 +1,7 @@
-/* Products of rows that hold many zeros, for the training of the report's net: only what a row's marks name is multiplied.
+/* Products of rows that hold many zeros, for the training of the report's net: only what a row's marks name counts.
 
 What is left out would have added zeros, so no sum changes. Sums have a fixed order, which does not hang on the width of
-the processor's registers.
+the processor's registers; where it has no fused multiply-add the last digits differ.
 */
 
 #include "beat_training.h"

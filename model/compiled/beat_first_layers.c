@@ -36,8 +36,8 @@ void join_layers(const parameters *weights, first_layers *to)
             }
 }
 
-/* Map a beat, with zeros at both ends, to the rows x of the first convolution and h of the second one, before its ReLU and
-without its bias. */
+/* Map a beat, with zeros at both ends, to the rows x of the first convolution and h of the second one, before its ReLU
+and without its bias. */
 FOR_EACH_PROCESSOR
 void run_first_layers(const first_layers *restrict of, const float *restrict beat, row *restrict x, row *restrict h)
 {

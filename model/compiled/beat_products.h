@@ -1,5 +1,5 @@
-/* The functions of `beat_convolution.c`, which includes this for each width of the processor's registers, LANES values. The
-sums of PASS channels stay in registers, two for each of the TAPS rows. */
+/* The functions of `beat_convolution.c`, which includes this for each width of the processor's registers, LANES values.
+The sums of PASS channels stay in registers, two for each of the TAPS rows. */
 
 #define PASS (2 * LANES)
 

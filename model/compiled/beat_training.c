@@ -1,8 +1,8 @@
 /* Scores and gradients of the report's net on a CPU, in float32: `model/nets/beat_net.py` says what the net computes.
 
-Activations stand time first: a row is the channels of a sample. A beat passes all layers before the next one, so what it
-leaves fits the cache of a core. Half of the values after a ReLU and three quarters of the gradients behind a max-pooling
-are zeros: a row's marks, a bit a channel, say which are not, and only these are multiplied.
+Activations stand time first: a row is the channels of a sample. A beat passes all layers, there and back, before the
+next one, so what it leaves fits the cache of a core. A third of the values after a ReLU and three quarters of the
+gradients behind a max-pooling are zeros: a row's marks, a bit a channel, say which are not, and only these count.
 */
 
 #include <math.h>
@@ -15,6 +15,7 @@ static const int lengths[BLOCKS + 1] = {SAMPLES, 92, 44, 20, 8, 2};
 
 #define PADDED (PAD + SAMPLES + PAD)
 
+/* What a beat leaves in a block, and its kernels. */
 typedef struct {
     row x[PADDED], h[PADDED]; /* what comes in, and what is between the convolutions; zeros at both ends */
     uint32_t x_marks[SAMPLES + PAD], h_marks[SAMPLES + PAD];
@@ -102,8 +103,8 @@ INLINE void run_dense(const float *x, int inputs, const float *weights, const fl
 }
 
 /* Add to the gradients of weights (outputs, inputs) and bias; dx (inputs) from d (outputs). */
-INLINE void return_dense(const float *d, int outputs, const float *x, int inputs, const float *weights, float *gradients,
-                         float *bias, float *dx)
+INLINE void return_dense(const float *d, int outputs, const float *x, int inputs, const float *weights,
+                         float *gradients, float *bias, float *dx)
 {
     memset(dx, 0, sizeof(float) * inputs);
     for (int output = 0; output < outputs; output++) {
@@ -251,8 +252,9 @@ INLINE void return_block(const parameters *weights, thread_work *work, int block
 
 size_t training_bytes(void) { return sizeof(thread_work); }
 
-/* Add the gradients of the summed cross-entropy of beats (n, SAMPLES) with labels (n) to `to`, and the sum and the number
-of hits to results; `offset` (CLASSES) is added to the scores in the loss. Return n, or the first beat whose label is none. */
+/* Add the gradients of the summed cross-entropy of beats (n, SAMPLES) with labels (n) to `to`, and the sum and the
+number of hits to results; `offset` (CLASSES) is added to the scores in the loss. Return n, or the first beat whose
+label is none. */
 FOR_EACH_PROCESSOR
 int train_beats(const parameters *weights, const float *offset, const float *beats, const int64_t *labels, int n,
                 thread_work *work, parameters *to, double *results)

@@ -39,20 +39,20 @@ typedef struct {
 } parameters;
 
 /* The first convolution and the first one of the first block are one linear map of a beat's samples. `first` has the
-weights of the first one tap by tap, then its bias. `parts` has those of both by tap of the second and tap of the first,
-then what the first's bias adds; `joined` has the sums of parts that meet the same sample, then that of the biases. Rows at
-both ends see rows outside the beat, which are zeros without a bias, so there only some parts count. */
+weights of the first one tap by tap, then its bias. `parts` has those of both by tap of the second and tap of the
+first, then what the first's bias adds; `joined` has the sums of parts that meet the same sample, then that of the
+biases. Rows at both ends see rows outside the beat, which are zeros without a bias: there only some parts count. */
 typedef struct {
     float first[TAPS + 1][CHANNELS], parts[TAPS][TAPS + 1][CHANNELS], joined[2 * TAPS][CHANNELS];
 } first_layers;
 
-/* Set the rows of y to the products of a beat's rows of x, and PAD rows of zeros behind them, with weights (inputs, TAPS,
-outputs): the first tap's go to the row PAD rows before, the last one's to that PAD rows behind. Of a row only the channels
-count whose bits are set in its marks; lists, if there are any, take the row for each of them. */
+/* Set the rows of y to the products of a beat's rows of x with weights (inputs, TAPS, outputs): the first tap's go to
+the row PAD rows before, the last one's to that PAD rows behind. Of a row only the channels count whose bits are set in
+its marks (length + PAD, the last ones 0); lists, if there are any, take the row for each of them. */
 void convolve_rows(const row *x, const uint32_t *marks, int length, const kernel weights, row *y, row_lists *lists);
 
-/* Add to the gradient of a kernel (outputs, TAPS, inputs) the products of its outputs' gradients g with its inputs x, for
-the rows in the lists, and empty these. */
+/* Add to the gradient of a kernel (outputs, TAPS, inputs) the products of its outputs' gradients g with its inputs x,
+for the rows in the lists, and empty these. */
 void correlate_rows(const row *g, const row *x, row_lists *lists, kernel gradient);
 
 void join_layers(const parameters *weights, first_layers *to);

@@ -16,9 +16,8 @@ from model.nets.net_size import NetSize
 
 def load_training(net: BeatNet) -> ctypes.CDLL | None:
     """Return the parts in C if they know the net: that of the report, without batch normalisation, on a CPU."""
-    parameters = list(net.parameters())
-    is_known = net.size == NetSize() and len(parameters) == 2 * (1 + 2 * len(net.size.channels) + 3)
-    library = load_library() if is_known and parameters[0].device.type == "cpu" else None
+    is_known = net.size == NetSize() and isinstance(net.conv, nn.Conv2d)
+    library = load_library() if is_known and net.output.weight.device.type == "cpu" else None
     if library is not None:
         library.training_bytes.restype = ctypes.c_size_t
     return library
@@ -35,6 +34,8 @@ def parameter_views(net: nn.Module, values: Tensor) -> list[Tensor]:
 
 def flat_parameters(net: nn.Module) -> list[Tensor]:
     """Return each parameter of a net as it lies in memory: views (n,). One after the other they are C's weights."""
+    for parameter in net.parameters():
+        assert parameter.ndim < 4 or parameter.is_contiguous(memory_format=torch.channels_last)
     return [parameter.detach().as_strided((parameter.numel(),), (1,)) for parameter in net.parameters()]
 
 
