@@ -2,8 +2,6 @@
 
 #if defined(__x86_64__) && defined(__ELF__) && defined(__GNUC__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), flatten))
-#define WIDE_REGISTERS __builtin_cpu_supports("avx512f") /* of 16 values, and 32 of them */
 #else
 #define FOR_EACH_PROCESSOR
-#define WIDE_REGISTERS 0
 #endif

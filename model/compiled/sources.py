@@ -8,9 +8,9 @@ LIBRARY_VARIABLE = "ECG_AGENT_COMPILED"
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "compiled_parts.so"
 CONTRACTED = {
-    "beat_templates.c": "off",
     "beat_convolution.c": "fast",
     "beat_first_layers.c": "fast",
+    "beat_templates.c": "off",
     "beat_training.c": "fast",
     "context_net.c": "fast",
     "qrs_detector.c": "off",
