@@ -23,7 +23,7 @@ from model.nets import context_net
 from model.nets.beat_net import count_parameters
 from model.nets.checkpoint import load_checkpoint
 from model.nets.checkpoint_card import digest_checkpoint, find_checkpoint
-from model.nets.net_size import block_samples_left
+from model.nets.net_size import SURELY_NORMAL, block_samples_left
 from model.records.wfdb_records import CLASSES
 
 TEMPLATE_FILE = Path(__file__).with_name("model_card.md.j2")
@@ -50,6 +50,7 @@ def render_model_card(path: Path) -> str:
             file_bytes=path.stat().st_size,
             sha256=digest_checkpoint(path),
             feature_count=len(templates.FEATURES),
+            surely_normal=SURELY_NORMAL,
             input_count=templates.INPUTS,
             train_normal=TRAIN_NORMAL,
             fold_count=FOLD_COUNT,
