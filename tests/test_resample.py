@@ -116,6 +116,17 @@ def test_any_chunks_from_any_start(fs: float, start: int, sizes: list[int]) -> N
 
 
 @pytest.mark.parametrize("fs", RATES)
+def test_a_device_may_count_from_far_on(fs: float) -> None:
+    """Near the largest number of a sample the outputs are those near the first, bit for bit."""
+    signal, near = noise(1_000), Resampler(fs, 2)
+    times = 2**52 // near.down
+    far = Resampler(fs, 2, times * near.up)
+    before = np.zeros((times * near.down - far.first_input, 2))
+    found = np.concatenate([far.push(np.concatenate([before, signal])), far.flush()])
+    assert np.array_equal(found, np.concatenate([near.push(signal), near.flush()]))
+
+
+@pytest.mark.parametrize("fs", RATES)
 def test_first_input(fs: float) -> None:
     """A stream that starts late needs no input much earlier than its filter reaches."""
     resampler = Resampler(fs, 1, 10_000)

@@ -6,7 +6,7 @@ number of the sample, so that a sample in the wrong place is seen.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.core import config as configuration
 from agent.core.events import Event
-from agent.core.messages import Chunk, separate_chunks
+from agent.core.messages import BedsChunk, Chunk, separate_chunks
 from agent.core.run_clock import RunClock
 from agent.link.chunk_assembler import LinkMessage
 from agent.monitor.alarm_history import AlarmHistory
@@ -271,7 +271,7 @@ class QueuedMonitor:
     def pass_time(self, seconds: float) -> None:
         """Take what has arrived, then let the device answer."""
         self._now_s += seconds
-        self._take(list(separate_chunks(self._link.receive(self._now_s))))
+        self._take(self._link.receive(self._now_s))
         check_bounds(self._link, self._most_beds)
         while self._channel.sent:
             self._channel.arrived.extend(self.device.reply(msgspec.json.decode(self._channel.sent.popleft())))
@@ -287,8 +287,8 @@ class QueuedMonitor:
             ledger = self._ledgers.ledger(bed)
             assert ledger.sent == ledger.analysed + ledger.missing, f"the ledger does not close: {ledger}"
 
-    def _take(self, messages: list[LinkMessage], ended: bool = False) -> None:
-        for message in messages:
+    def _take(self, messages: Sequence[LinkMessage | BedsChunk], ended: bool = False) -> None:
+        for message in separate_chunks(messages):
             self._order.take(message)
             if isinstance(message, Chunk):
                 _check_signal(message)

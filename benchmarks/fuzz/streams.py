@@ -14,7 +14,7 @@ from agent.alarms.alarm_feed import STRIP_MARGIN
 from agent.core import config as configuration
 from agent.core.config import Config, load_config, override_config
 from agent.core.events import Event
-from agent.core.messages import MISSING, Alarm, Chunk, End, FloatArray, Lead, Result, Strip, separate_chunks
+from agent.core.messages import MISSING, Alarm, BedsChunk, Chunk, End, FloatArray, Lead, Result, Strip, separate_chunks
 from agent.core.run_clock import RunClock
 from agent.core.views import BedView
 from agent.core.wording import event_text
@@ -89,7 +89,7 @@ class Monitor:
             self._publisher.send_multipart(frames)
         self._answer(replies)
         self.now_s += step_s
-        self.take(list(separate_chunks(self.link.receive(self.now_s))))
+        self.take(self.link.receive(self.now_s))
         check_bounds(self.link, self._most_beds)
 
     def finish(self) -> None:
@@ -97,9 +97,9 @@ class Monitor:
         self.take(self.link.finish(self.now_s))
         self._order.close(self.link)
 
-    def take(self, messages: Sequence[LinkMessage]) -> None:
+    def take(self, messages: Sequence[LinkMessage | BedsChunk]) -> None:
         """The ward's part of a tick: whatever the link brings is every sample once, in order."""
-        for message in messages:
+        for message in separate_chunks(messages):
             self._order.take(message)
         for found in self.ward.push([message for message in messages if not isinstance(message, Event)]):
             check_result(found)

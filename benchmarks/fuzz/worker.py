@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from model.compiled.library import load_library
 from model.errors import EcgError
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +116,7 @@ def started(target: Target) -> Iterator[tuple[Subject, Path]]:
         folder = Path(name)
         inside = folder / "inside"  # a file outside it is detected in `folder`
         inside.mkdir()
+        load_library()  # reads its sources once: no input's doing
         subject = target.start(inside)
         try:
             yield subject, folder

@@ -9,7 +9,6 @@ exact over days.
 from fractions import Fraction
 from functools import lru_cache
 from importlib import import_module
-from math import ceil
 from threading import Thread
 
 import numpy as np
@@ -83,12 +82,12 @@ class Resampler:
         """Take the next samples (n, leads); return the outputs (m, leads) float64 that they complete."""
         self._buffer = np.concatenate([self._buffer, samples]) if len(samples) else self._buffer
         pushed = self._base + len(self._buffer)
-        ready = ceil((pushed * self.up - self._half) / self.down) if pushed else 0
+        ready = _divide_up(pushed * self.up - self._half, self.down) if pushed else 0
         return self._emit(ready)
 
     def flush(self) -> NDArray[np.float64]:
         """Return the remaining outputs (m, leads) float64; nothing may be pushed afterwards."""
-        return self._emit(ceil((self._base + len(self._buffer)) * self.up / self.down))
+        return self._emit(_divide_up((self._base + len(self._buffer)) * self.up, self.down))
 
     def _emit(self, stop: int) -> NDArray[np.float64]:
         if stop <= self.next_output or not len(self._buffer):
@@ -119,13 +118,15 @@ class Resampler:
         padded = np.concatenate([padding, self._buffer, padding])
         parts = []
         for begin in range(self.next_output, stop, OUTPUTS_TOGETHER):
-            centres = np.arange(begin, min(begin + OUTPUTS_TOGETHER, stop), dtype=np.int64) * self.down
+            # Relative to the first input that is kept: a product of an index of the stream may need more than 64 bits.
+            offset, outputs = begin * self.down - self._base * self.up, min(OUTPUTS_TOGETHER, stop - begin)
+            centres = offset + np.arange(outputs, dtype=np.int64) * self.down
             inputs = -((self._half - centres) // self.up)[:, None] + np.arange(count)  # (m, count)
             distances = (inputs * self.up - centres[:, None]) / slower
             weights = np.interp(distances, *_window_table())
             weights /= weights.sum(axis=1, keepdims=True)
             # Inputs that the window just does not reach may not be here yet: a zero of the padding stands for them.
-            taken = np.where(np.abs(distances) < ZERO_CROSSINGS, inputs - self._base + count, 0)
+            taken = np.where(np.abs(distances) < ZERO_CROSSINGS, inputs + count, 0)
             parts.append(np.stack([(weights * lead[taken]).sum(axis=1) for lead in padded.T], axis=1))
         return np.concatenate(parts)
 
@@ -159,6 +160,11 @@ class _FilterLoader:
 
 
 _filter_loader = _FilterLoader()
+
+
+def _divide_up(dividend: int, divisor: int) -> int:
+    """Return the quotient of whole numbers of any size, rounded up."""
+    return -(-dividend // divisor)
 
 
 def filters_loaded(wait: bool) -> bool:
