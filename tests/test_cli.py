@@ -468,3 +468,19 @@ def test_a_small_terminal(weights: Path) -> None:
         os.write(terminal.main, b"q")
         assert terminal.end() == 0
     assert "Traceback" not in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["monitor", "--record", ""], "--record"),
+        (["monitor", "--web="], "--web"),
+        (["analyse", "208", "--out", ""], "--out"),
+        (["simulate", "record", ""], "an argument"),
+    ],
+)
+def test_an_empty_value_is_refused(arguments: list[str], start: str, tmp_path: Path) -> None:
+    """What an unset variable of a shell leaves: it would be this folder. Nothing is written there."""
+    done = run(*arguments, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (3, f"ecg-agent: {start} is empty: say what it is, or leave it out\n")
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from conftest import LEADS, all_found, chunks, record_counts
 from agent.analysis.lead_input import SampleBlock
 from agent.core.config import load_config
 from agent.core.events import Event, GapClosed, RunEnded, RunStarted
-from agent.core.messages import MISSING, Beat, BedsChunk, Chunk, End, Gap, Result, Signal, separate_chunks
+from agent.core.messages import MISSING, Alarm, Beat, BedsChunk, Chunk, End, Gap, Result, Signal, separate_chunks
 from agent.pipeline.input_queue import (
     BACKLOG_OF_ALL,
     BACKLOG_SAMPLES,
@@ -219,6 +219,14 @@ def test_what_nobody_analysed_is_declared(new_ward: NewWard, comb: bool) -> None
     assert len(gaps) == 1
     assert gaps[0].sample + gaps[0].count == count
     assert not ward.waiting
+
+
+def test_an_end_of_the_monitor_alarms_nothing(new_ward: NewWard) -> None:
+    """A minute that waits at the end is a gap that is declared, and no alarm: the signal has no fault."""
+    ward = new_ward()
+    found = found_of(ward, list(chunks(record_counts("208", 600), [1250])))
+    assert ward.beds["1"].lost > 60 * FS
+    assert [item.condition for item in found if isinstance(item, Alarm) and item.condition == "gaps"] == []
 
 
 def test_runs_that_wait_at_the_end_are_told(new_ward: NewWard) -> None:

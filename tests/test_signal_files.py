@@ -263,6 +263,13 @@ def test_places_without_a_file(tmp_path: Path) -> None:
             open_signal_file(name)
 
 
+def test_results_of_an_embedded_record_do_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the name of an embedded record, as `analyse` makes one, is no reason to refuse the record."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "208").mkdir()
+    assert open_signal_file("208").fs == 360
+
+
 def test_statements_against_a_header(tmp_path: Path) -> None:
     """A rate or a unit that contradicts a format which states both is refused; one that repeats it is not."""
     write_edf(tmp_path / "a.edf", COUNTS)

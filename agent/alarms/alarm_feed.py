@@ -21,7 +21,7 @@ from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
 from agent.analysis.stage import Interruption, LeadStateChange, RunStart
 from agent.core.bed_settings import BedSettings
 from agent.core.config import Config
-from agent.core.messages import VALUELESS_REASON, Alarm, AlarmIdentity, Beat, FloatArray, Strip
+from agent.core.messages import UNANALYSED_REASON, VALUELESS_REASON, Alarm, AlarmIdentity, Beat, FloatArray, Strip
 from model.records.resample import FS
 
 WINDOW_DELAY = MOST_BATCH_WAIT + 1
@@ -108,7 +108,8 @@ class AlarmFeed:
         gap = interruption
         self._feed(row)
         feed.first = gap.first + gap.count
-        self._publish(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
+        if gap.reason != UNANALYSED_REASON:  # which is no fault of the signal
+            self._publish(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
         self._cut_strips(row, feed.first)
 
     def note_arrival(self, row: int, at_s: float) -> None:

@@ -92,6 +92,8 @@ class BedsChunk:
 
 VALUELESS_REASON = "without a value"
 """Reason of a gap that the device itself says: it sends, but measures nothing."""
+UNANALYSED_REASON = "not analysed before the end"
+"""Reason of a gap that is the monitor's own: it ends, and something has come that it has not analysed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ GC_THRESHOLDS = (50_000, 20, 1000)
 """Next to nothing here refers to itself, and to look through a thousand beds for it takes a fifth of a second."""
 GONE_S = 60.0
 """A device that is silent for this time is gone, where the end of its runs is waited for."""
-FINISH_S = 0.2
-"""At the end what waits is analysed for this time; the rest is declared missing."""
+FINISH_S = 1.0
+"""At the end what waits is analysed for this time at most; the rest is declared missing."""
 CLOCK_PERIOD_S = 0.5
 """How often the clock is asked which beds have fallen silent."""
 FIGURES_PERIOD_S = 1.0

@@ -15,7 +15,7 @@ from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.stage import RunStart
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
-from agent.core.messages import BedsChunk, Chunk, End, FloatArray, Gap
+from agent.core.messages import UNANALYSED_REASON, BedsChunk, Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
@@ -41,7 +41,6 @@ LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
 MOST_KNOWN_RUNS = 256
 """Lists of runs that come together, of which it is known what fits them."""
-UNANALYSED_REASON = "not analysed before the end"
 
 InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | LeadNote
 

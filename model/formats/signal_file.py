@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.errors import RecordError
 from model.formats.file_content import FileKind, find_file_kind
 from model.formats.file_options import COUNTS, SignalFileOptions, read_unit, split_count_size
-from model.records.wfdb_records import Record, open_record, read_record_samples
+from model.records.wfdb_records import Record, embedded_records, open_record, read_record_samples
 
 __all__ = ["SignalFileOptions", "open_signal_file"]
 
@@ -91,6 +91,8 @@ def _find_other_file(name: str) -> Path | None:
                 raise RecordError(f"there is no file {name}")
             return None
         if path.is_dir():
+            if name in embedded_records():  # which has the name: results of it may lie in a folder of this name
+                return None
             raise RecordError(f"{name} is a folder: name the files in it")
         if not path.is_file():  # reading a pipe or a device might never end
             raise RecordError(f"{name} is no file; a sensor has its kind before it, such as serial:/dev/ttyUSB0")
