@@ -59,6 +59,7 @@ def measure(
 
     Several workers are measured as whole processes, with their start, and not stage by stage.
     """
+    os.environ["ECG_AGENT_MONITOR_TIMEOUT_S"] = "120"  # the first samples of thousands of beds take the simulator long
     os.environ["ECG_AGENT_LINK_BUNDLES"] = "true" if wire > 1 else "false"
     arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
     with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:

@@ -43,7 +43,7 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("decode", agent.link.chunk_assembler, ("join_packets",)),
     ("link", LinkReceiver, ("receive",)),
     ("wait", LinkReceiver, ("wait",)),
-    ("input", InputQueue, ("put",)),
+    ("input", InputQueue, ("put", "put_together")),
     ("ring", SampleRing, ("push",)),
     ("lead state", LeadOffDetector, ("push",)),
     ("qrs", QrsDetector, ("push", "flush")),
