@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from agent.core.config import SignalConfig, load_config
+from agent.training.candidates import LabelledCandidates
 from agent.training.live_run import LiveSources, build_unchanged_candidates, settle_scored_beats, split_sides
 from model.beats.cluster_smoothing import TEMPERATURE
 from model.errors import CheckpointError, EcgError
@@ -30,17 +31,22 @@ ScoredBeats = tuple[NDArray[np.int64], NDArray[np.float64]]
 """True class (n,) and probabilities (n, 5) of beats."""
 
 
-def settle_held_out(weights: str, sources: LiveSources, signal: SignalConfig) -> ScoredBeats:
-    """Return the beats of the records that were held out of the training of a net. Raises EcgError."""
-    device = torch.device("cpu")
-    net, card = load_checkpoint(find_checkpoint(weights), device)
+def hear_held_out(weights: str, sources: LiveSources, signal: SignalConfig) -> tuple[ContextNet, LabelledCandidates]:
+    """Return a net of a fold, and the candidates of the records that were held out of its training. Raises EcgError."""
+    net, card = load_checkpoint(find_checkpoint(weights), torch.device("cpu"))
     if not isinstance(net, ContextNet) or card.training.get("fold") is None:
         raise CheckpointError(f"weights {weights} were not trained on a fold: ecg-agent train-live --fold NUMBER")
     sides = split_sides(card.training["fold"], sources)
     if sorted(card.training.get("other_records", [])) != sorted(Path(record).name for record in sides.others):
         raise CheckpointError(f"weights {weights} were trained on other records: give the same folders (--records)")
-    test = build_unchanged_candidates(sides.held_out, signal, card.training["seed"])
-    labels, probabilities, _ = settle_scored_beats(predict_context_outcomes(net, test.inputs, device), test)
+    return net, build_unchanged_candidates(sides.held_out, signal, card.training["seed"])
+
+
+def settle_held_out(weights: str, sources: LiveSources, signal: SignalConfig) -> ScoredBeats:
+    """Return the beats of the records that were held out of the training of a net. Raises EcgError."""
+    net, test = hear_held_out(weights, sources, signal)
+    outcomes = predict_context_outcomes(net, test.inputs, torch.device("cpu"))
+    labels, probabilities, _ = settle_scored_beats(outcomes, test)
     return labels, probabilities
 
 

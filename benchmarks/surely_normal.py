@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from agent.core.config import load_config
 from agent.training.candidates import LabelledCandidates
-from agent.training.live_run import LiveSources, build_unchanged_candidates, settle_candidates, split_sides
+from agent.training.live_run import LiveSources, settle_candidates
+from benchmarks.calibration import hear_held_out
 from model.beats.cluster_smoothing import NO_BEAT
-from model.errors import CheckpointError, EcgError
-from model.nets.checkpoint import load_checkpoint
-from model.nets.checkpoint_card import find_checkpoint
+from model.errors import EcgError
 from model.nets.context_net import ContextNet, combine_heads
 from model.records.wfdb_records import CLASSES
 
@@ -31,18 +30,13 @@ NEVER = 1.1
 BATCH = 4096
 
 
-def hear_held_out(weights: str, records: tuple[Path, ...]) -> tuple[LabelledCandidates, torch.Tensor, torch.Tensor]:
-    """Return the held-out candidates of a net and the scores (n, classes) of both heads. Raises EcgError."""
-    net, card = load_checkpoint(find_checkpoint(weights), torch.device("cpu"))
-    if not isinstance(net, ContextNet) or card.training.get("fold") is None:
-        raise CheckpointError(f"weights {weights} were not trained on a fold: ecg-agent train-live --fold NUMBER")
-    sides = split_sides(card.training["fold"], LiveSources(records))
-    found = build_unchanged_candidates(sides.held_out, load_config().signal, card.training["seed"])
+def score_heads(net: ContextNet, found: LabelledCandidates) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scores (n, classes) of both heads for candidates."""
     inputs = torch.from_numpy(np.ascontiguousarray(found.inputs, np.float32))
     with torch.inference_mode():
         heads = [net.eval().heads(inputs[at : at + BATCH]) for at in range(0, len(inputs), BATCH)]
     first, second = (torch.cat(scores) for scores in zip(*heads, strict=True))
-    return found, first, second
+    return first, second
 
 
 def settle_classes(
@@ -82,7 +76,8 @@ def main() -> int:
     parser.add_argument("--records", type=Path, nargs="+", default=[], metavar="FOLDER", help="as for train-live")
     options = parser.parse_args()
     try:
-        print("\n".join(comparison_lines(*hear_held_out(options.weights, tuple(options.records)))))
+        net, found = hear_held_out(options.weights, LiveSources(tuple(options.records)), load_config().signal)
+        print("\n".join(comparison_lines(found, *score_heads(net, found))))
     except EcgError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
