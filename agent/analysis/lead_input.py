@@ -77,7 +77,20 @@ LeadStep = SampleBlock | Gap | LeadMark
 """What the samples of a lead become."""
 
 
-class LeadInput:
+class StreamInput:
+    """What is made for one stream: a `run` of `leads` at `fs` hertz."""
+
+    run: str
+    fs: float
+    leads: tuple[Lead, ...]
+
+    def fits(self, stream: StreamedRun) -> bool:
+        """Whether a chunk, or a run, belongs to the stream this input was made for."""
+        same_leads = stream.leads is self.leads or stream.leads == self.leads
+        return stream.run == self.run and stream.fs == self.fs and same_leads
+
+
+class LeadInput(StreamInput):
     """The input of one run of one bed. Raises StreamError if the stream cannot be monitored."""
 
     def __init__(self, chunk: Chunk, wanted_lead: str) -> None:
@@ -105,11 +118,6 @@ class LeadInput:
         self._origin = self._next = 0
         """Samples of the stream: the first that the conditioner saw, and the next that it gives back."""
         self._tally = _MendingTally()
-
-    def fits(self, stream: StreamedRun) -> bool:
-        """Whether a chunk, or a run, belongs to the stream this input was made for."""
-        same_leads = stream.leads is self.leads or stream.leads == self.leads
-        return stream.run == self.run and stream.fs == self.fs and same_leads
 
     @property
     def delay_s(self) -> float:

@@ -15,12 +15,12 @@ from math import ceil
 
 import numpy as np
 
-from agent.analysis.lead_input import LeadInput, LeadStep, SampleBlock, ScaleChange
+from agent.analysis.lead_input import LeadInput, LeadStep, SampleBlock, ScaleChange, StreamInput
 from agent.analysis.qrs_scale import MeasuredSecond, QrsScaleMeter, find_qrs_height
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS
-from agent.core.messages import MISSING, Chunk, FloatArray, Gap, StreamedRun
+from agent.core.messages import MISSING, Chunk, FloatArray, Gap
 from model.records.resample import FS, resampling_delay_s
 from model.records.signal_conditioning import conditioning_reach
 
@@ -36,7 +36,7 @@ HELD_BEHIND_S = 3
 NO_COUNTS = np.empty((0, 1), np.int32)
 
 
-class UncalibratedLead:
+class UncalibratedLead(StreamInput):
     """The input of one run of one lead without a unit of voltage, used as `LeadInput` is."""
 
     def __init__(self, chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None = None) -> None:
@@ -63,11 +63,6 @@ class UncalibratedLead:
             zero = self.lead.offset + known.zero * self.lead.gain
             self._output = self._open_input(known.per_mv * self.lead.gain, zero)
             self.rails = self._output.rails
-
-    def fits(self, stream: StreamedRun) -> bool:
-        """Whether a chunk, or a run, belongs to the stream this input was made for."""
-        same_leads = stream.leads is self.leads or stream.leads == self.leads
-        return stream.run == self.run and stream.fs == self.fs and same_leads
 
     def pass_on(self, first: int, x: FloatArray) -> bool:  # noqa: ARG002  # as LeadInput
         """Take nothing that was converted elsewhere."""
