@@ -363,8 +363,7 @@ class Known:
 def test_all_beds_at_a_glance(settings: Config) -> None:
     """The index holds every bed with what its order and the counts need, and the sum of the samples."""
     beds = {
-        name: MonitoredBed(name, row, arrived_s=100.0, sent_s=98.0, analysed=8, lost=1)
-        for row, name in enumerate("abc")
+        name: MonitoredBed(name, row, arrived_s=100.0, sent_s=98.0, counted=8, lost=1) for row, name in enumerate("abc")
     }
     beds["c"].arrived_s = 50.0
     known = Known(beds)

@@ -13,6 +13,7 @@ from agent.analysis.lead_input import SampleBlock
 from agent.core.config import load_config
 from agent.core.events import Event, GapClosed, RunEnded, RunStarted
 from agent.core.messages import MISSING, Alarm, Beat, BedsChunk, Chunk, End, Gap, Result, Signal, separate_chunks
+from agent.pipeline.bundled_beds import BedsTogether
 from agent.pipeline.input_queue import (
     BACKLOG_OF_ALL,
     BACKLOG_SAMPLES,
@@ -20,7 +21,6 @@ from agent.pipeline.input_queue import (
     OVERLOAD,
     PIECE_SAMPLES,
     TURN_SAMPLES,
-    BedsTogether,
     InputQueue,
 )
 from agent.pipeline.monitored_bed import MonitoredBed

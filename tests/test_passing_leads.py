@@ -10,7 +10,8 @@ from agent.analysis.lead_input import SampleBlock
 from agent.analysis.passing_leads import REACH, PassingLeads
 from agent.core.config import load_config
 from agent.core.messages import MISSING, Chunk, End, Gap, Lead
-from agent.pipeline.input_queue import BedsTogether, InputQueue
+from agent.pipeline.bundled_beds import BedsTogether
+from agent.pipeline.input_queue import InputQueue
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.records.resample import FS
 from model.records.signal_conditioning import least_jump
@@ -78,11 +79,18 @@ def test_beds_together_give_what_each_gives_alone(leads: int) -> None:
     assert none == 0
 
 
+def enter(passing: PassingLeads, last: float) -> int:
+    """Let a lead pass whose latest sample is `last`; return its slot."""
+    slot = passing.reserve()
+    passing.enter(slot, last)
+    return slot
+
+
 @pytest.mark.parametrize("count", [1, 5, REACH - 1, REACH, 3 * REACH])
 def test_what_has_passed(count: int) -> None:
     """A lead goes on from the latest samples that have passed, however long the pieces were."""
     passing, x = PassingLeads(), np.linspace(0, 1, 100, dtype=np.float32)
-    slots = np.array([[passing.enter(0.0)], [passing.enter(0.0)]])
+    slots = np.array([[enter(passing, 0.0)], [enter(passing, 0.0)]])
     for first in range(0, 100 - 100 % count, count):
         piece = x[first : first + count]
         assert passing.take(slots, np.stack([piece, -piece])[:, None]).all()
@@ -94,8 +102,8 @@ def test_what_has_passed(count: int) -> None:
 def test_a_step_that_may_be_a_pulse_does_not_pass() -> None:
     """Nothing of a bed passes if a lead of it begins with a high step; others pass, and so does what has no past."""
     passing, jump = PassingLeads(), least_jump(FS)
-    slots = np.array([[passing.enter(0.0), passing.enter(0.0)] for _ in range(3)])
-    slots[2] = passing.enter(float("nan")), passing.enter(float("nan"))
+    slots = np.array([[enter(passing, 0.0), enter(passing, 0.0)] for _ in range(3)])
+    slots[2] = enter(passing, float("nan")), enter(passing, float("nan"))
     x = np.zeros((3, 2, 4), np.float32)
     x[1, 1], x[2] = -jump, jump
     assert passing.take(slots, x).tolist() == [True, False, True]

@@ -18,7 +18,7 @@ from agent.analysis.bed_leads import BedLeads
 from agent.analysis.qrs_detector import NO_DEADLINE, RPeak
 from agent.analysis.rhythm_windows import WindowScores
 from agent.analysis.sample_ring import RING_SAMPLES, SampleRing
-from agent.analysis.stage import Interruption, LeadStateChange, RunStart
+from agent.analysis.stage import Interruption, LeadStateChange, RowIndexArray, RunStart
 from agent.core.bed_settings import BedSettings
 from agent.core.config import Config
 from agent.core.messages import UNANALYSED_REASON, VALUELESS_REASON, Alarm, AlarmIdentity, Beat, FloatArray, Strip
@@ -44,8 +44,6 @@ class _FeedRow:
     lead: str = ""
     """The lead that is heard now, and its row in the ring."""
     lead_row: int = 0
-    arrived_s: float = 0.0
-    """Unix time at which the latest samples arrived."""
     first: int = 0
     """Where the stretch began that the rules know of."""
     ticked: int = -1
@@ -78,12 +76,16 @@ class AlarmFeed:
     ) -> None:
         self._config, self._ring, self._emit = config, ring, emit
         self._rows: list[_FeedRow] = []
+        self.arrived_s = np.zeros(0)
+        """(rows,) Unix times at which the latest samples of the beds arrived."""
         self.grow(rows)
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows. Those that are there stay as they are."""
         alarms, intervals = self._config.alarms, self._config.rhythm.rate_intervals
-        self._rows += [_FeedRow(BedAlarmRules(alarms, intervals)) for _ in range(rows - len(self._rows))]
+        more = rows - len(self._rows)
+        self._rows += [_FeedRow(BedAlarmRules(alarms, intervals)) for _ in range(more)]
+        self.arrived_s = np.concatenate([self.arrived_s, np.zeros(more)])
 
     def hear(self, row: int, lead: str, lead_row: int) -> None:
         """Take note that the bed of a row is heard by `lead` from now on, in row `lead_row` of the ring."""
@@ -109,12 +111,13 @@ class AlarmFeed:
         self._feed(row)
         feed.first = gap.first + gap.count
         if gap.reason != UNANALYSED_REASON:  # which is no fault of the signal
-            self._publish(row, feed.rules.gap(gap.first, gap.count, feed.arrived_s, gap.reason == VALUELESS_REASON))
+            at_s = self.arrived_s.item(row)
+            self._publish(row, feed.rules.gap(gap.first, gap.count, at_s, gap.reason == VALUELESS_REASON))
         self._cut_strips(row, feed.first)
 
-    def note_arrival(self, row: int, at_s: float) -> None:
-        """Note the Unix time at which the latest samples of a row arrived: the time of what they decide."""
-        self._rows[row].arrived_s = at_s
+    def note_arrivals(self, rows: RowIndexArray, at_s: float | FloatArray) -> None:
+        """Note the Unix times at which the latest samples of `rows` (n,) arrived: the times of what they decide."""
+        self.arrived_s[rows] = at_s
 
     def push_peak(self, row: int, peak: RPeak) -> None:
         """Take an R peak of a bed's only lead as the detector decides it, before the net has classified its beat."""
@@ -141,13 +144,13 @@ class AlarmFeed:
             peak = peak if peak >= feed.first else -1
         scored = window if window.scores else None
         tick = AlarmTick(sample, peak, feed.first, scored, beat, self._jump_mv(feed, sample, peak))
-        self._publish(row, feed.rules.tick(tick, feed.arrived_s))
+        self._publish(row, feed.rules.tick(tick, self.arrived_s.item(row)))
         self._cut_strips(row, sample)
 
     def end(self, row: int, sample: int) -> None:
         """End the run on purpose; `sample` is the one after its last."""
         self._feed(row)
-        self._publish(row, self._rows[row].rules.end(sample, self._rows[row].arrived_s))
+        self._publish(row, self._rows[row].rules.end(sample, self.arrived_s.item(row)))
         self._cut_strips(row, NO_DEADLINE)
 
     def report_by_clock(self, row: int, condition: ClockCondition, holds: bool, at_s: float) -> None:
@@ -199,7 +202,7 @@ class AlarmFeed:
 
     def _feed(self, row: int, until: int | None = None) -> None:
         """Give the rules what was decided up to sample `until`, or of all that waits."""
-        feed = self._rows[row]
+        feed, at_s = self._rows[row], self.arrived_s.item(row)
         changed: list[Alarm] = []
         while feed.waiting:
             item = feed.waiting[0]
@@ -210,9 +213,9 @@ class AlarmFeed:
             if feed.planned:
                 changed += self._apply_planned(feed, decided)
             if isinstance(item, Beat):
-                changed += feed.rules.beat(item, feed.arrived_s)
+                changed += feed.rules.beat(item, at_s)
             else:
-                changed += feed.rules.lead(item.sample, item.state, feed.arrived_s)
+                changed += feed.rules.lead(item.sample, item.state, at_s)
         if feed.planned:
             changed += self._apply_planned(feed, until)
         if changed:

@@ -5,7 +5,7 @@ value and another has, the block says so with NaN; where none has, there is a ga
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from agent.analysis.uncalibrated_lead import UncalibratedLead
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
-from agent.core.messages import MISSING, BedsChunk, Chunk, End, FloatArray, Gap, Lead, StreamedRun
+from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead, StreamedRun
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
 from model.records.resample import FS
@@ -77,30 +77,53 @@ class BedInput:
         """Whether all leads come as they are, at 125 Hz and in a unit of voltage."""
         self._plain = tuple(lead for lead in self.leads if isinstance(lead, LeadInput)) if self.same_rate else ()
         self._passing = NOTHING_PASSES
-        self.slots: tuple[int, ...] = ()
-        """Where the leads pass among others, if they do."""
+        self._slots: tuple[int, ...] = ()
+        """Where the leads pass among others, once they may."""
+        self._taken = 0
         self.columns = tuple(lead.index for lead in self.leads)
         self.offsets, self.scales = tuple(zip(*((lead.lead.offset, lead.scale) for lead in self.leads), strict=True))
         """What makes millivolts of the counts of each lead."""
         self._waiting: tuple[deque[LeadStep], ...] = tuple(deque() for _ in self.leads)
         """What a lead is ahead of the others, where only it ended a stretch: resampling waits for later samples."""
 
-    def enter(self, passing: PassingLeads) -> None:
-        """Let all leads pass, if they are idle: `passing` may then take plain samples of the slots."""
+    @property
+    def taken(self) -> int:
+        """The number of samples that came in, at the rate of the device."""
+        return self._taken + (int(self._passing.counts[self._slots[0]]) if self._slots else 0)
+
+    def slots_among(self, passing: PassingLeads) -> tuple[int, ...]:
+        """Return the slots of the leads, of a bed at 125 Hz, where they may pass."""
+        if not self._slots:
+            self._passing, self._slots = passing, tuple(passing.reserve() for _ in self._plain)
+        return self._slots
+
+    def release(self) -> None:
+        """Give the slots back: another input takes what comes from now on."""
+        self._leave()
+        for slot in self._slots:
+            self._passing.release(slot)
+        self._slots = ()
+
+    def enter(self) -> None:
+        """Let all leads pass, if they are idle: plain samples of them need not come here."""
         if not any(self._waiting) and all(lead.is_idle for lead in self._plain):
-            self._passing, self.slots = passing, tuple(passing.enter(lead.last) for lead in self._plain)
+            for lead, slot in zip(self._plain, self._slots, strict=True):
+                self._passing.enter(slot, lead.last)
 
     def _leave(self) -> None:
         """Go on from what has passed."""
-        for lead, slot in zip(self._plain, self.slots, strict=False):
+        if not self._slots or not self._passing.inside[self._slots[0]]:
+            return
+        self._taken = self.taken
+        for lead, slot in zip(self._plain, self._slots, strict=True):
             x, count = self._passing.leave(slot)
             if count:
                 lead.pass_on(x, count)
-        self.slots = ()
 
     def push(self, chunk: Chunk) -> list[BedStep]:
         """Return the blocks and gaps that a chunk adds."""
         self._leave()
+        self._taken += len(chunk.counts)
         if len(self.leads) == 1:
             return _with_notes(self.leads[0].push(chunk))
         return self._align([lead.push(chunk) for lead in self.leads])
@@ -115,6 +138,7 @@ class BedInput:
             return False
         for lead, row in zip(self._plain, x, strict=True):
             lead.pass_on(row)
+        self._taken += x.shape[1]
         return True
 
     def gap(self, gap: Gap) -> list[BedStep]:
@@ -159,20 +183,22 @@ class BedInput:
 class AlikeInputs(NamedTuple):
     """Inputs of k beds that analyse the same `columns` of their chunks; `places` (k,) of these among others.
 
-    `offsets`, `scales` (k, leads, 1): what makes millivolts of counts.
+    `offsets`, `scales` (k, leads, 1): what makes millivolts of counts. `slots` (k, leads) among the leads that pass.
     """
 
-    places: list[int]
+    places: NDArray[np.intp]
     inputs: list[BedInput]
     columns: tuple[int, ...]
     offsets: NDArray[np.float64]
     scales: NDArray[np.float64]
+    slots: NDArray[np.intp]
 
     @classmethod
-    def of(cls, places: list[int], inputs: list[BedInput]) -> "AlikeInputs":
+    def of(cls, places: list[int], inputs: list[BedInput], passing: PassingLeads) -> "AlikeInputs":
         """Return inputs with the same columns as alike."""
         offsets, scales = (np.array([getattr(one, of) for one in inputs])[:, :, None] for of in ("offsets", "scales"))
-        return cls(places, inputs, inputs[0].columns, offsets, scales)
+        slots = np.array([one.slots_among(passing) for one in inputs])
+        return cls(np.array(places), inputs, inputs[0].columns, offsets, scales, slots)
 
     def convert(self, firsts: Sequence[int], counts: NDArray[np.int32]) -> "AlikeChunks":
         """Convert counts (k, n, all leads) from samples `firsts` (k,) on."""
@@ -180,71 +206,53 @@ class AlikeInputs(NamedTuple):
         x = counts_to_millivolts(chosen, self.offsets, self.scales).astype(np.float32, order="C")
         plain = plain_rows(x.reshape(-1, x.shape[2]), FS).reshape(len(x), -1).all(axis=1)
         plain &= (chosen != MISSING).all(axis=(1, 2))
-        return AlikeChunks(self.places, self.inputs, firsts, x, plain.tolist())
+        return AlikeChunks(self, firsts, x, plain)
 
 
 class AlikeChunks(NamedTuple):
-    """Equally long chunks of k beds, converted together.
+    """Equally long chunks of k beds with inputs that are `alike`, converted together.
 
-    `places` (k,) among others, `firsts` (k,) samples; `x` (k, leads, n) float32 mV of the analysed leads; which are
-    `plain` (k,): no value is missing, and nothing may be a pulse.
+    `firsts` (k,) samples; `x` (k, leads, n) float32 mV of the analysed leads; which are `plain` (k,): no value is
+    missing, and nothing may be a pulse.
     """
 
-    places: list[int]
-    inputs: list[BedInput]
+    alike: AlikeInputs
     firsts: Sequence[int]
     x: FloatArray
-    plain: list[bool]
+    plain: NDArray[np.bool_]
 
-    def pass_on(self, able: list[int], passing: PassingLeads) -> list[int]:
-        """Let those of these chunks pass that come out as they are; return which, in order. What is left: `push`."""
-        inside = [i for i in able if self.inputs[i].slots]
-        taken = inside
-        if inside:
-            slots = np.array([self.inputs[i].slots for i in inside])
-            passes = passing.take(slots, self.x if len(inside) == len(self.x) else self.x[inside])
-            if not passes.all():
-                taken = [i for i, passed in zip(inside, passes.tolist(), strict=True) if passed]
-        if len(inside) < len(able):
-            for i in set(able).difference(inside):
-                if self.inputs[i].pass_on(self.firsts[i], self.x[i]):
-                    self.inputs[i].enter(passing)
-                    taken.append(i)
-            taken.sort()
+    def pass_on(self, able: NDArray[np.bool_], passing: PassingLeads) -> NDArray[np.bool_]:
+        """Let those `able` ones of these chunks (k,) pass that come out as they are; return which. The rest: `push`."""
+        _, inputs, *_, slots = self.alike
+        taken = able & passing.inside[slots[:, 0]]
+        outside = able & ~taken
+        if taken.all():
+            taken = passing.take(slots, self.x)
+        elif taken.any():
+            taken[taken] = passing.take(slots[taken], self.x[taken])
+        for i in outside.nonzero()[0].tolist():
+            if inputs[i].pass_on(self.firsts[i], self.x[i]):
+                inputs[i].enter()
+                taken[i] = True
         return taken
 
 
-class AlikeRuns(NamedTuple):
-    """The `inputs` of the beds of a BedsChunk, None where a bed has none; `alike`: those that fit its `runs`.
+def group_alike_inputs(
+    runs: Sequence[StreamedRun], inputs: Sequence[BedInput | None], passing: PassingLeads
+) -> list[AlikeInputs]:
+    """Return the inputs that fit their runs and take their samples as they are, those with the same columns together.
 
-    It holds for as long as the runs and the inputs are the same objects.
+    They hold for as long as the runs and the inputs are the same objects; None is a bed without an input.
     """
-
-    runs: Sequence[StreamedRun]
-    inputs: list[BedInput | None]
-    alike: list[AlikeInputs]
-
-    @classmethod
-    def of(cls, runs: Sequence[StreamedRun], inputs: list[BedInput | None]) -> "AlikeRuns":
-        """Find the inputs that fit their runs and take their samples as they are."""
-        places: dict[tuple[int, ...], list[int]] = {}
-        for place, (run, one) in enumerate(zip(runs, inputs, strict=True)):
-            if one is not None and one.same_rate and one.fits(run):
-                places.setdefault(one.columns, []).append(place)
-        alike = [AlikeInputs.of(group, [inputs[place] for place in group]) for group in places.values()]  # type: ignore[misc]  # none is None
-        return cls(runs, inputs, alike)
-
-    def convert(self, chunk: BedsChunk) -> Iterator[AlikeChunks]:
-        """Yield the samples of the beds that are alike."""
-        for group in self.alike:
-            if len(group.places) == len(self.runs):
-                yield group.convert(chunk.firsts, chunk.counts)
-            else:
-                yield group.convert([chunk.firsts[place] for place in group.places], chunk.counts[group.places])
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, (run, one) in enumerate(zip(runs, inputs, strict=True)):
+        if one is not None and one.same_rate and one.fits(run):
+            places.setdefault(one.columns, []).append(place)
+    return [AlikeInputs.of(group, [inputs[place] for place in group], passing) for group in places.values()]  # type: ignore[misc]  # none is None
 
 
 def join_alike_chunks(
-    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int
+    inputs: Sequence[BedInput | None], messages: Sequence[Chunk | Gap | End], most: int, passing: PassingLeads
 ) -> list[AlikeChunks]:
     """Convert the chunks of many beds together, those that are alike.
 
@@ -259,12 +267,12 @@ def join_alike_chunks(
                 alike[key].append((place, bed, chunk))
             elif 0 < len(chunk.counts) <= most:
                 alike[key] = [(place, bed, chunk)]
-    return [_join_chunks(*map(list, zip(*group, strict=True))) for group in alike.values()]
+    return [_join_chunks(passing, *map(list, zip(*group, strict=True))) for group in alike.values()]
 
 
-def _join_chunks(places: list[int], inputs: list[BedInput], chunks: list[Chunk]) -> AlikeChunks:
+def _join_chunks(passing: PassingLeads, places: list[int], inputs: list[BedInput], chunks: list[Chunk]) -> AlikeChunks:
     counts = np.concatenate([chunk.counts for chunk in chunks]).reshape(len(chunks), *chunks[0].counts.shape)
-    return AlikeInputs.of(places, inputs).convert([chunk.first for chunk in chunks], counts)
+    return AlikeInputs.of(places, inputs, passing).convert([chunk.first for chunk in chunks], counts)
 
 
 def _open_lead(chunk: Chunk, name: str, config: SignalConfig, known: LeadScaled | None) -> LeadInput | UncalibratedLead:

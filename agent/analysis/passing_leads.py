@@ -1,7 +1,7 @@
 """Leads of many beds whose samples come out of their inputs as they are, which nearly all do: taken all at once.
 
-A lead is here for as long as nothing of it has to be mended, waits, or is to be told; then its `LeadInput` goes on from
-what has passed meanwhile.
+A lead passes for as long as nothing of it has to be mended, waits, or is to be told; then its `LeadInput` goes on from
+what has passed meanwhile. It has a slot for as long as its run lasts.
 """
 
 import numpy as np
@@ -20,19 +20,30 @@ class PassingLeads:
     def __init__(self) -> None:
         self._recent = np.empty((0, REACH), np.float32)
         """(slots, REACH) mV, the latest last."""
-        self._count = np.empty(0, np.int64)
+        self.counts = np.empty(0, np.int64)
+        """(slots,) samples that have passed since the lead entered; 0 if it does not pass."""
+        self.inside = np.empty(0, np.bool_)
+        """(slots,) which leads pass."""
         self._free: list[int] = []
 
-    def enter(self, last: float) -> int:
-        """Let a lead pass whose latest sample is `last`, NaN if it has none; return its slot."""
+    def reserve(self) -> int:
+        """Return a slot for a lead, which does not pass yet."""
         if not self._free:
-            first, more = len(self._count), max(16, len(self._count))
+            first, more = len(self.counts), max(16, len(self.counts))
             self._recent = np.concatenate([self._recent, np.zeros((more, REACH), np.float32)])
-            self._count = np.concatenate([self._count, np.zeros(more, np.int64)])
+            self.counts = np.concatenate([self.counts, np.zeros(more, np.int64)])
+            self.inside = np.concatenate([self.inside, np.zeros(more, np.bool_)])
             self._free = list(range(first + more - 1, first - 1, -1))
-        slot = self._free.pop()
-        self._recent[slot, -1], self._count[slot] = last, 0
-        return slot
+        return self._free.pop()
+
+    def release(self, slot: int) -> None:
+        """Take a slot back: the run of its lead is over."""
+        self.counts[slot], self.inside[slot] = 0, False
+        self._free.append(slot)
+
+    def enter(self, slot: int, last: float) -> None:
+        """Let a lead pass whose latest sample is `last`, NaN if it has none."""
+        self._recent[slot, -1], self.counts[slot], self.inside[slot] = last, 0, True
 
     def take(self, slots: NDArray[np.intp], x: FloatArray) -> NDArray[np.bool_]:
         """Take the next samples of k beds, plain in themselves, where they pass; return where they do (k,).
@@ -47,11 +58,11 @@ class PassingLeads:
         if n < REACH:
             self._recent[slots, :-n] = self._recent[slots, n:]
         self._recent[slots, -n:] = x[:, :, -REACH:]
-        self._count[slots] += n
+        self.counts[slots] += n
         return passes
 
     def leave(self, slot: int) -> tuple[FloatArray, int]:
-        """Give a slot back; return the latest samples that have passed, REACH at most, and how many have."""
-        count = int(self._count[slot])
-        self._free.append(slot)
+        """Let a lead pass no longer; return the latest samples that have passed, REACH at most, and how many have."""
+        count = int(self.counts[slot])
+        self.counts[slot], self.inside[slot] = 0, False
         return self._recent[slot, REACH - min(count, REACH) :].copy(), count

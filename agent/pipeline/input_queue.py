@@ -4,19 +4,23 @@ Each bed keeps its order. A bed that brings more than the others waits for itsel
 of the beds that are done with it, then of the others in rotation until the turn has had its share of work.
 """
 
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence, Set
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from agent.analysis.bed_input import AlikeChunks, AlikeRuns, BedInput, LeadNote, join_alike_chunks
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.analysis.bed_input import AlikeChunks, BedInput, LeadNote, join_alike_chunks
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.passing_leads import PassingLeads
-from agent.analysis.stage import RunStart
+from agent.analysis.stage import RowIndexArray, RunStart
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
 from agent.core.messages import UNANALYSED_REASON, BedsChunk, Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
+from agent.pipeline.bundled_beds import AlikeBeds, BedsTogether, BedsOfRuns, rows_of
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
 from model.records.resample import FS, filters_loaded
@@ -39,8 +43,6 @@ OVERLOAD = 4
 """A bed has too much with this many times enough."""
 LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
-MOST_KNOWN_RUNS = 256
-"""Lists of runs that come together, of which it is known what fits them."""
 
 InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | LeadNote
 
@@ -55,15 +57,6 @@ class _WaitingBed:
     samples: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BedsTogether:
-    """A block of each of many `beds`, alike in leads and length: `x` (beds, leads, n) mV, from samples `firsts` on."""
-
-    beds: list[MonitoredBed]
-    firsts: list[int]
-    x: FloatArray
-
-
 class InputQueue:
     """What has come in of each bed and waits for its turn. `wanted` are names of leads, or "auto"."""
 
@@ -75,10 +68,8 @@ class InputQueue:
         self._passing = PassingLeads()
         self._together: list[BedsTogether] = []
         """Blocks of beds that do not wait otherwise: the next turn takes them all."""
-        self._taken: set[str] = set()
-        """The beds of these."""
-        self._known: dict[int, AlikeRuns] = {}
-        """The inputs of runs that come together, by the identity of their list."""
+        self._opened = 0
+        """Inputs of beds that were opened or closed."""
         self._left = 0.0
         """Work left in this turn, in samples."""
         self.block = BLOCK_SAMPLES
@@ -90,7 +81,7 @@ class InputQueue:
 
     def __len__(self) -> int:
         """Return the number of beds that wait."""
-        return len(self._waiting) + sum(len(together.beds) for together in self._together)
+        return len(self._waiting) + sum([len(together.rows) for together in self._together])
 
     def waiting(self) -> list[MonitoredBed]:
         """Return the beds that wait for more than the next turn."""
@@ -108,40 +99,46 @@ class InputQueue:
         for bed, message in zip(beds, messages, strict=True):
             if isinstance(message, Chunk):
                 bed.arrived_s, bed.sent_s = message.arrived_s, message.sent_s
-        left: dict[int, FloatArray | None] = dict.fromkeys(range(len(messages)))
+        left: dict[int, FloatArray | None] = {}
+        passed = np.zeros(len(beds), np.bool_)
         if len(messages) >= LEAST_TOGETHER:
-            names = [bed.name for bed in beds]
-            busy = self._waiting.keys() | self._taken | (_repeated(names) if len(set(names)) < len(names) else set())
-            for alike in join_alike_chunks([bed.input for bed in beds], messages, self._piece):
-                self._pass_on(alike, beds, busy, left)
-        for place, x in left.items():
-            self._put_one(beds[place], messages[place], x)
+            rows = rows_of(beds)
+            free = self._free(rows) & _once(rows)
+            for chunks in join_alike_chunks([bed.input for bed in beds], messages, self._piece, self._passing):
+                self._pass_on(AlikeBeds(chunks.alike, beds), chunks, free, passed, left)
+        for place in (~passed).nonzero()[0].tolist():
+            self._put_one(beds[place], messages[place], left.get(place))
 
-    def put_together(self, beds: Sequence[MonitoredBed], chunk: BedsChunk, patient: bool = True) -> None:
+    def put_together(self, bundled: BedsOfRuns, chunk: BedsChunk, patient: bool = True) -> None:
         """Take samples of many beds that came together, each of another bed. `patient`: as for `put`."""
         self._patient = patient
-        for bed in beds:
+        for bed in bundled.beds:
             bed.arrived_s, bed.sent_s = chunk.arrived_s, chunk.sent_s
-        left: dict[int, FloatArray | None] = dict.fromkeys(range(len(beds)))
+        left: dict[int, FloatArray | None] = {}
+        passed = np.zeros(len(bundled.beds), np.bool_)
         if 0 < chunk.samples <= self._piece:
-            busy = self._waiting.keys() | self._taken if self._waiting or self._taken else frozenset[str]()
-            for alike in self._known_runs(beds, chunk).convert(chunk):
-                self._pass_on(alike, beds, busy, left)
-        for place, x in left.items():
-            self._put_one(beds[place], chunk.chunk(place), x)
+            free = self._free(bundled.rows)
+            bundled.find_alike(self._opened, self._passing)
+            for alike, chunks in bundled.convert(chunk):
+                self._pass_on(alike, chunks, free, passed, left)
+        for place in (~passed).nonzero()[0].tolist():
+            self._put_one(bundled.beds[place], chunk.chunk(place), left.get(place))
 
     def next_turn(self) -> Iterator[BedsTogether | tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
         block = self.block
         if self.turn < inf:
             block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self))))
-        turned = {name: waiting for name, waiting in self._waiting.items() if name not in self._taken}
-        few = [name for name, waiting in turned.items() if waiting.samples <= self._piece]
-        many = [name for name, waiting in turned.items() if waiting.samples > self._piece]
-        self._left = self.turn - sum(len(together.beds) * together.x.shape[2] for together in self._together)
+        rows = np.array([waiting.bed.row for waiting in self._waiting.values()], np.intp)
+        turned = zip(list(self._waiting.items()), self._untaken(rows).tolist(), strict=True)
+        few: list[str] = []
+        many: list[str] = []
+        for (name, waiting), is_turned in turned:
+            if is_turned:
+                (few if waiting.samples <= self._piece else many).append(name)
+        self._left = self.turn - sum([len(together.rows) * together.x.shape[2] for together in self._together])
         yield from self._together
         self._together.clear()
-        self._taken.clear()
         for name in few:
             yield from self._take_steps(name, block)
         for turn, name in enumerate(many):
@@ -157,39 +154,39 @@ class InputQueue:
             yield from self._drop(waiting)
         self._waiting.clear()
 
-    def _known_runs(self, beds: Sequence[MonitoredBed], chunk: BedsChunk) -> AlikeRuns:
-        """Return the inputs of beds that came together: most often the same ones as before."""
-        inputs = [bed.input for bed in beds]
-        known = self._known.get(id(chunk.runs))
-        if known is None or known.runs is not chunk.runs or known.inputs != inputs:
-            if len(self._known) >= MOST_KNOWN_RUNS:
-                self._known.clear()
-            known = self._known[id(chunk.runs)] = AlikeRuns.of(chunk.runs, inputs)
-        return known
+    def _untaken(self, rows: RowIndexArray) -> NDArray[np.bool_]:
+        """Return which beds in these rows (n,) have no block in the next turn that is taken with those of others."""
+        if not self._together:
+            return np.ones(len(rows), np.bool_)
+        return np.isin(rows, np.concatenate([together.rows for together in self._together]), invert=True)
+
+    def _free(self, rows: RowIndexArray) -> NDArray[np.bool_]:
+        """Return which beds in these rows (n,) wait for nothing."""
+        free = self._untaken(rows)
+        if self._waiting:
+            free &= np.isin(rows, [waiting.bed.row for waiting in self._waiting.values()], invert=True)
+        return free
 
     def _pass_on(
-        self, alike: AlikeChunks, beds: Sequence[MonitoredBed], busy: Set[str], left: dict[int, FloatArray | None]
+        self,
+        alike: AlikeBeds,
+        chunks: AlikeChunks,
+        free: NDArray[np.bool_],
+        passed: NDArray[np.bool_],
+        left: dict[int, FloatArray | None],
     ) -> None:
-        """Take the chunks that need no closer look as one block, of beds that are not `busy`: they wait for nothing.
+        """Take the chunks that need no closer look as one block, of beds that are `free` (all,): they wait for nothing.
 
-        They are taken out of `left`, the places of what is left, which gets the millivolts (leads, n) of plain ones.
+        Note in `passed` (all,) which they are, and in `left` the millivolts (leads, n) of the other plain ones, by
+        their places among all.
         """
-        places, x = alike.places, alike.x
+        places, x, plain = alike.inputs.places, chunks.x, chunks.plain
         whole = LEAST_BLOCK_SAMPLES if self.turn < inf else self.block
-        plain = [i for i, is_plain in enumerate(alike.plain) if is_plain]
-        able = plain if not busy else [i for i in plain if beds[places[i]].name not in busy]
-        taken = alike.pass_on(able if x.shape[2] <= whole else [], self._passing)
-        if len(taken) < len(plain):
-            left.update((places[i], x[i]) for i in set(plain).difference(taken))
-        if not taken:
-            return
-        passed = [beds[places[i]] for i in taken]
-        for i, bed in zip(taken, passed, strict=True):
-            bed.took(x.shape[2], FS)
-            del left[places[i]]
-        self._taken.update([bed.name for bed in passed])
-        firsts = [alike.firsts[i] for i in taken]
-        self._together.append(BedsTogether(passed, firsts, x if len(taken) == len(x) else x[taken]))
+        taken = chunks.pass_on(plain & free[places] if x.shape[2] <= whole else np.zeros_like(plain), self._passing)
+        left.update((int(places[i]), x[i]) for i in (plain & ~taken).nonzero()[0].tolist())
+        if taken.any():
+            passed[places[taken]] = True
+            self._together.append(alike.join(chunks, taken))
 
     def _put_one(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None) -> None:
         """Take a message by itself; `x` (leads, n) mV if it is a chunk that was converted."""
@@ -235,7 +232,6 @@ class InputQueue:
             self._take_in(bed, bed.input, chunk, x)
 
     def _take_in(self, bed: MonitoredBed, bed_input: BedInput, chunk: Chunk, x: FloatArray | None) -> None:
-        bed.took(len(chunk.counts), chunk.fs)
         if x is not None and bed_input.pass_on(chunk.first, x):
             self._put(bed, [SampleBlock(chunk.first, x[0] if len(x) == 1 else x.T)])
         else:
@@ -257,17 +253,19 @@ class InputQueue:
         """Open the input of a new run. A stream that cannot be monitored is refused, once for each reason."""
         if bed.input is not None:
             self._put(bed, bed.input.flush())
+        self._opened += 1
         try:
             bed.change(chunk)
-            bed.input = BedInput(chunk, self._wanted_leads, self._config, self.scales)
+            made = BedInput(chunk, self._wanted_leads, self._config, self.scales)
         except StreamError as error:
+            bed.take_by(None)
             if bed.refused != str(error):
-                bed.refused, bed.input = str(error), None
+                bed.refused = str(error)
                 sample = nearest_index_at_125_hz(chunk.first, chunk.fs)
                 self._put(bed, [StreamRefused(bed.name, chunk.run, sample, str(error))])
             return False
         bed.refused = ""
-        made = bed.input
+        bed.take_by(made)
         first = made.at_fs(chunk.first)
         starts = [RunStart(bed.name, made.run, first, lead.lead.name, made.fs, lead.rails) for lead in made.leads]
         self._put(bed, [replace(starts[0], others=tuple(starts[1:]))])
@@ -356,8 +354,10 @@ class InputQueue:
                 yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
 
 
-def _repeated(names: Sequence[str]) -> set[str]:
-    return {name for name, count in Counter(names).items() if count > 1}
+def _once(rows: RowIndexArray) -> NDArray[np.bool_]:
+    """Return which of these rows (n,) are there only once."""
+    there, counts = np.unique(rows, return_counts=True)
+    return np.isin(rows, there[counts == 1])
 
 
 def _step_samples(step: InputStep) -> int:

@@ -53,8 +53,8 @@ class MonitoredBed:
     """Samples at 125 Hz in gaps."""
     gap: Gap | None = None
     """The gap that the bed is in; it becomes an event once it is over and its length is known."""
-    analysed: int = 0
-    """Samples that reached the analysis, at the rate of the device."""
+    counted: int = 0
+    """Samples that reached the analysis before the present input, less those that it gave up."""
     lost: int = 0
     """Samples that were declared missing on their way, or refused, at the rate of the device."""
     arrived_s: float = 0.0
@@ -66,8 +66,6 @@ class MonitoredBed:
     beats: deque[Beat] = field(default_factory=lambda: deque(maxlen=KEPT_BEATS))
     _changes: int = 0
     """How often rate or leads changed in a row, each time before the stream had settled."""
-    _steady_s: float = 0.0
-    """Signal since they changed last."""
     _restless: str = ""
     """The run in which they changed too often."""
 
@@ -88,15 +86,22 @@ class MonitoredBed:
         """Seconds that resampling adds to the delay of every decision."""
         return self.input.delay_s if self.input else 0.0
 
-    def took(self, samples: int, fs: float) -> None:
-        """Count samples, of `fs` hertz, that go to the analysis."""
-        self.analysed += samples
-        self._steady_s += samples / fs
+    @property
+    def analysed(self) -> int:
+        """Samples that reached the analysis, at the rate of the device."""
+        return self.counted + (self.input.taken if self.input else 0)
+
+    def take_by(self, bed_input: BedInput | None) -> None:
+        """Let another input take what comes from now on, or none."""
+        self.counted = self.analysed
+        if self.input is not None:
+            self.input.release()
+        self.input = bed_input
 
     def give_up(self, samples: int) -> None:
         """Count samples at 125 Hz that went to the analysis, and that it has not seen, as lost."""
         count = samples if self.input is None else min(round(samples * self.input.fs / FS), self.analysed)
-        self.analysed -= count
+        self.counted -= count
         self.lost += count
 
     def change(self, chunk: Chunk) -> None:
@@ -104,8 +109,7 @@ class MonitoredBed:
         if self.input is None or self.input.run != chunk.run:
             self._changes = 0
         else:
-            self._changes = self._changes + 1 if self._steady_s < STREAM_SETTLED_S else 0
-        self._steady_s = 0.0
+            self._changes = self._changes + 1 if self.input.taken < STREAM_SETTLED_S * self.input.fs else 0
         if self._changes >= MOST_STREAM_CHANGES:
             self._restless = chunk.run
         if self._restless == chunk.run:
@@ -115,7 +119,8 @@ class MonitoredBed:
 
     def forget_counts(self) -> None:
         """Count samples and gaps from here on."""
-        self.analysed = self.lost = self.gaps = self.missing = 0
+        self.counted -= self.analysed
+        self.lost = self.gaps = self.missing = 0
 
     @property
     def heard_row(self) -> int:

@@ -22,10 +22,22 @@ from agent.analysis.sample_ring import RING_SAMPLES
 from agent.analysis.stage import RowIndexArray, RunStart
 from agent.core.config import Config
 from agent.core.events import GapClosed, LeadScaled, StreamRefused
-from agent.core.messages import VALUELESS_REASON, AlarmIdentity, BedsChunk, Chunk, End, FloatArray, Gap, Result, Signal
+from agent.core.messages import (
+    VALUELESS_REASON,
+    AlarmIdentity,
+    BedsChunk,
+    Chunk,
+    End,
+    FloatArray,
+    Gap,
+    Result,
+    Signal,
+    StreamedRun,
+)
 from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
-from agent.pipeline.input_queue import BLOCK_SAMPLES, BedsTogether, InputQueue, InputStep
+from agent.pipeline.bundled_beds import BedsTogether, BedsOfRuns, rows_of
+from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
 from agent.pipeline.sample_stages import Findings, SampleStages
@@ -41,6 +53,8 @@ classes and of no beat; any other sees single beats (n, 187) and gives probabili
 SHARED_PUSH_S = 0.03
 """Seconds after which a push gives way to what has come meanwhile."""
 
+MOST_BUNDLES = 256
+"""Lists of runs that come together and are remembered."""
 LARGE_BLOCK_SAMPLES, LARGE_RING_SAMPLES = 60 * FS, 4 * RING_SAMPLES
 """Most samples of a bed that go through the stages at once where nobody waits for results, and those that are kept."""
 
@@ -58,6 +72,14 @@ class Pipeline:
         """The bed of each row of samples: a bed has one for each of its leads."""
         self._lead_capacity = self._bed_capacity = 1
         self._inbox = InputQueue(config.monitor.lead, config.signal)
+        self._bundles: dict[int, BedsOfRuns] = {}
+        """The beds of runs that come together, by the identity of their list."""
+        self._interrupted: set[int] = set()
+        """Rows of the beds that may be in a gap, or have a lead without values."""
+        self._silent: set[int] = set()
+        """Rows of the beds from which nothing comes."""
+        self._contested = False
+        """Whether there are beds as which two devices send."""
         self._busy = False
         """Whether the last turn found something to do."""
         self.samples = SampleStages(config.signal, self._in_context)
@@ -76,14 +98,15 @@ class Pipeline:
         for is_together, group in groupby(messages, lambda message: isinstance(message, BedsChunk)):
             if is_together:
                 for chunk in cast(Iterator[BedsChunk], group):
-                    beds = self._beds_of(run.bed for run in chunk.runs)
-                    self._inbox.put_together(beds, chunk, patient=not shared)  # notes their arrival, too
-                    self._note_arrivals(beds)
+                    bundled = self._beds_of_runs(chunk.runs)
+                    self._inbox.put_together(bundled, chunk, patient=not shared)
+                    self._note_arrivals(bundled.beds, bundled.rows, chunk.arrived_s)
             else:
                 parts = cast(list[Chunk | Gap | End], list(group))
                 beds = self._beds_of(message.bed for message in parts)
                 self._inbox.put(beds, parts, patient=not shared)
-                self._note_arrivals(bed for bed, part in zip(beds, parts, strict=True) if isinstance(part, Chunk))
+                arrived = [bed for bed, part in zip(beds, parts, strict=True) if isinstance(part, Chunk)]
+                self._note_arrivals(arrived, rows_of(arrived), np.array([bed.arrived_s for bed in arrived]))
         self._busy = True
         while self._inbox and self._busy:
             self._busy = self._advance()
@@ -104,12 +127,13 @@ class Pipeline:
 
         Return whether there was anything to do.
         """
-        blocks: dict[int, list[tuple[list[int], FloatArray]]] = defaultdict(list)
+        blocks: dict[int, list[tuple[RowIndexArray | list[int], FloatArray]]] = defaultdict(list)
         worked = False
         for item in self._inbox.next_turn():
             worked = True
             if isinstance(item, BedsTogether):
-                blocks[item.x.shape[2]].append(self._rows_together(item))
+                self._end_interruptions(item)
+                blocks[item.x.shape[2]].append((item.lead_rows.ravel(), item.x.reshape(-1, item.x.shape[2])))
                 continue
             bed, step = item
             if isinstance(step, SampleBlock):
@@ -136,23 +160,22 @@ class Pipeline:
             self._keep(self.samples.push(rows, x[:, first : first + piece]))
             self._decide()
 
-    def _rows_together(self, together: BedsTogether) -> tuple[list[int], FloatArray]:
-        """Return the rows of many beds, all of whose leads have values, and their samples (rows, n)."""
-        _, leads, samples = together.x.shape
+    def _end_interruptions(self, together: BedsTogether) -> None:
+        """End the gaps of many beds, all of whose leads have values."""
+        if not self._interrupted:
+            return
         for bed, first in zip(together.beds, together.firsts, strict=True):
-            if bed.gap is not None:
+            if bed.row in self._interrupted:
                 self._close_gap(bed)
-            if bed.leads is not None and not all(bed.sends_values):
-                for lead in range(leads):
+                for lead in range(len(bed.sends_values) if bed.leads is not None else 0):
                     self._note_values(bed, lead, first, True)
-        rows = [row for bed in together.beds for row in bed.lead_rows[:leads]]
-        return rows, together.x.reshape(-1, samples)
+                self._interrupted.remove(bed.row)
 
-    def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[list[int], FloatArray]]:
+    def _lead_blocks(self, bed: MonitoredBed, block: SampleBlock) -> list[tuple[RowIndexArray | list[int], FloatArray]]:
         """Return the row and the samples (1, n) of each lead that has values; the others have a gap."""
         if bed.leads is None:
             return [(bed.lead_rows[:1], block.x[None])]
-        sending: list[tuple[list[int], FloatArray]] = []
+        sending: list[tuple[RowIndexArray | list[int], FloatArray]] = []
         for lead, x in enumerate(block.x.T):
             row, has_values = bed.lead_rows[lead], not isnan(x.item(0))
             self._note_values(bed, lead, block.first, has_values)
@@ -169,6 +192,7 @@ class Pipeline:
         row = bed.lead_rows[lead]
         bed.sends_values[lead] = has_values
         if not has_values:
+            self._interrupted.add(bed.row)
             self._keep(self.samples.flush(row, bed.lead_rows))
         self._pending.add(bed, first, EVENT_RANK, LeadValuesChange(row, first, has_values), row)
 
@@ -221,6 +245,7 @@ class Pipeline:
         for row in bed.lead_rows:
             self.samples.interrupt(row, gap)
         bed.extend_gap(gap)
+        self._interrupted.add(bed.row)
 
     def _close_gap(self, bed: MonitoredBed) -> None:
         if (gap := bed.gap) is not None:
@@ -264,14 +289,19 @@ class Pipeline:
         """
         for bed in self._inbox.waiting():
             bed.heard_s = now_s
-        for bed in self.beds.values():
+        beds = list(self.beds.values())
+        late = (now_s - self.alarms.arrived_s[: len(beds)] >= self._lost_s).nonzero()[0]
+        for bed in [beds[row] for row in late.tolist()]:
             bed.heard_s = max(bed.heard_s, heard_s(bed.name))
             if bed.status(now_s, self._lost_s) == "no data" and not bed.silent:
                 bed.silent = True
+                self._silent.add(bed.row)
                 self.alarms.report_by_clock(bed.row, "no data", True, now_s)
+        for bed in beds if contested or self._contested else ():
             if bed.contested != (bed.name in contested):
                 bed.contested = not bed.contested
                 self.alarms.report_by_clock(bed.row, "two devices", bed.contested, now_s)
+        self._contested = bool(contested)
         self.care.end_pauses(self.beds, now_s)
         return self._take_results()
 
@@ -295,12 +325,24 @@ class Pipeline:
         self._results.clear()
         return results
 
-    def _note_arrivals(self, beds: Iterable[MonitoredBed]) -> None:
-        for bed in beds:
-            self.alarms.note_arrival(bed.row, bed.arrived_s)
+    def _note_arrivals(self, beds: Sequence[MonitoredBed], rows: RowIndexArray, at_s: float | FloatArray) -> None:
+        """Note that samples of `beds`, in `rows` (n,), arrived at Unix times `at_s`: they are silent no longer."""
+        self.alarms.note_arrivals(rows, at_s)
+        for bed in beds if self._silent else ():
             if bed.silent:
                 bed.silent = False
+                self._silent.remove(bed.row)
                 self.alarms.report_by_clock(bed.row, "no data", False, bed.arrived_s)
+
+    def _beds_of_runs(self, runs: Sequence[StreamedRun]) -> BedsOfRuns:
+        """Return the beds of runs that come together: most often the same ones as before."""
+        bundled = self._bundles.pop(id(runs), None)
+        if bundled is None or bundled.runs is not runs:
+            bundled = BedsOfRuns(runs, self._beds_of(run.bed for run in runs))
+            while len(self._bundles) >= MOST_BUNDLES:
+                self._bundles.pop(next(iter(self._bundles)))
+        self._bundles[id(runs)] = bundled  # behind all others: the first one came longest ago
+        return bundled
 
     def _beds_of(self, names: Iterable[str]) -> list[MonitoredBed]:
         known = self.beds.get
@@ -328,10 +370,9 @@ class Pipeline:
         bed.lead_rows.append(row)
 
 
-def _join_rows(parts: Sequence[tuple[list[int], FloatArray]]) -> tuple[RowIndexArray, FloatArray]:
+def _join_rows(parts: Sequence[tuple[RowIndexArray | list[int], FloatArray]]) -> tuple[RowIndexArray, FloatArray]:
     """Return rows (k,) and their samples (k, n) in ascending order: rows that follow each other need no gathering."""
-    rows = np.array([row for some, _ in parts for row in some])
-    x = np.concatenate([x for _, x in parts])
+    rows, x = (np.concatenate(some) for some in zip(*parts, strict=True))
     if (rows[1:] < rows[:-1]).any():
         order = rows.argsort()
         return rows[order], x[order]
