@@ -35,6 +35,7 @@ from agent.outputs.text_lines import JsonLineSink
 from agent.pipeline.input_queue import InputQueue
 from agent.pipeline.pipeline import Pipeline
 from model.beats.cluster_smoothing import ClusterSmoothing
+from model.beats.compiled_smoothing import CompiledSmoothing
 
 STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("socket", agent.link.link_receiver, ("receive_frames",)),
@@ -52,7 +53,8 @@ STAGES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("beats", BeatContextBuilder, ("push", "flush")),
     ("net", BeatClassifier, ("__call__",)),
     ("windows", RhythmWindows, ("push", "flush")),
-    ("smoothing", ClusterSmoothing, ("push",)),
+    ("smoothing", ClusterSmoothing, ("push", "push_all")),
+    ("smoothing", CompiledSmoothing, ("push_all",)),
     ("rate", RateTracker, ("push",)),
     ("alarms", AlarmFeed, ("push", "push_beat", "push_peak", "interrupt")),
     ("pipeline", Pipeline, ("push",)),

@@ -1,6 +1,7 @@
 from math import exp, log
 from random import Random
 
+import numpy as np
 import pytest
 
 from model.beats import cluster_smoothing
@@ -21,6 +22,8 @@ from model.beats.cluster_smoothing import (
     V,
     temper_weights,
 )
+from model.beats.compiled_smoothing import CompiledSmoothing, open_smoothing
+from model.compiled.library import load_library
 from model.records.wfdb_records import CLASSES
 
 CLEAR, NOISE = 0.0, NOISY_LEVEL + 0.1
@@ -199,3 +202,35 @@ def test_temperature_by_hand() -> None:
     """Weights are raised to one over the temperature; at 1 they are only divided by their sum, bit for bit."""
     assert temper_weights([4.0, 1.0, 0.0], 2.0) == pytest.approx((2 / 3, 1 / 3, 0))
     assert temper_weights([0.3, 1.0, 0.1], 1.0) == tuple(weight / sum([0.3, 1.0, 0.1]) for weight in (0.3, 1.0, 0.1))
+
+
+@pytest.mark.skipif(load_library() is None, reason="the parts in C were not built: no C compiler (cc)")
+def test_in_c_the_probabilities_are_the_same() -> None:
+    """To the last bit, many rows and batches, with runs that begin and rows that are added."""
+    compiled, plain, random = open_smoothing(2), ClusterSmoothing(8), np.random.default_rng(0)
+    assert isinstance(compiled, CompiledSmoothing)
+    compiled.grow(8)
+    kept = 0
+    for step in range(300):
+        count = int(random.integers(1, 30))
+        said = random.normal(0, 4, (count, NO_BEAT + 1)).astype(np.float32)
+        said -= np.log(np.exp(said).sum(axis=1, keepdims=True))
+        batch = (
+            random.integers(0, 8, count).tolist(),
+            said.tolist(),
+            random.integers(-1, 8, count).tolist(),
+            (random.random(count) < 0.2).tolist(),
+            random.uniform(0, 0.5, count).tolist(),
+        )
+        found = plain.push_all(*batch)
+        assert compiled.push_all(*batch) == found
+        kept += sum(one is not None for one in found)
+        if step % 50 == 49:
+            compiled.start(step % 8, None)
+            plain.start(step % 8, None)
+    assert kept > 1000
+    assert compiled.push_all([], [], [], [], []) == []
+    with pytest.raises(IndexError, match="beyond the 8"):
+        compiled.push(8, logs(), 0, True, CLEAR)
+    with pytest.raises(IndexError, match="beyond the 8"):
+        compiled.push(0, logs(), 8, True, CLEAR)

@@ -12,17 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock, counts_to_millivolts
+from agent.analysis.count_conversion import convert_counts
+from agent.analysis.lead_input import LeadInput, LeadMark, LeadStep, SampleBlock
 from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.uncalibrated_lead import UncalibratedLead
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled
 from agent.core.lead_units import RAW_UNITS, UNITS_MV
-from agent.core.messages import MISSING, Chunk, End, FloatArray, Gap, Lead, StreamedRun
+from agent.core.messages import Chunk, End, FloatArray, Gap, Lead, StreamedRun
 from model.errors import StreamError
 from model.records.lead_choice import rank_leads
-from model.records.resample import FS
-from model.records.signal_conditioning import plain_rows
 
 NOTHING_PASSES = PassingLeads()
 LEADS_OF_AUTO = 2
@@ -202,11 +201,7 @@ class AlikeInputs(NamedTuple):
 
     def convert(self, firsts: Sequence[int], counts: NDArray[np.int32]) -> "AlikeChunks":
         """Convert counts (k, n, all leads) from samples `firsts` (k,) on."""
-        chosen = counts[:, :, self.columns].transpose(0, 2, 1)  # (k, leads, n)
-        x = counts_to_millivolts(chosen, self.offsets, self.scales).astype(np.float32, order="C")
-        plain = plain_rows(x.reshape(-1, x.shape[2]), FS).reshape(len(x), -1).all(axis=1)
-        plain &= (chosen != MISSING).all(axis=(1, 2))
-        return AlikeChunks(self, firsts, x, plain)
+        return AlikeChunks(self, firsts, *convert_counts(counts, self.columns, self.offsets, self.scales))
 
 
 class AlikeChunks(NamedTuple):

@@ -4,7 +4,7 @@ The decisions belong to the bed, and a bed hears one lead at a time (`agent.anal
 leads are kept: once another lead is heard, those that were missed meanwhile are reported at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.alarms.alarm_feed import WINDOW_DELAY, AlarmFeed
@@ -18,8 +18,15 @@ from agent.core.config import Config
 from agent.core.events import HeardLeadChanged, LeadStateChanged, OtherLeadChanged, RunEnded, RunStarted
 from agent.core.messages import Beat, End, Gap, Result
 from agent.pipeline.monitored_bed import MonitoredBed
-from agent.pipeline.pending_results import BedLeadChanges, BedWindows, LeadValuesChange, PendingItem
-from model.beats.cluster_smoothing import ClusterSmoothing
+from agent.pipeline.pending_results import (
+    BedLeadChanges,
+    BedWindows,
+    Decidable,
+    LeadValuesChange,
+    NoCandidate,
+    PendingItem,
+)
+from model.beats.compiled_smoothing import open_smoothing
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
@@ -40,7 +47,7 @@ class BedDecisions:
 
     def __init__(self, config: Config, ring: SampleRing, in_context: bool, emit: Callable[[Result], object]) -> None:
         self._config, self._in_context, self._emit = config, in_context, emit
-        self.smoothing = ClusterSmoothing()
+        self.smoothing = open_smoothing()
         self.rates = RateTracker(config.rhythm)
         self.alarms = AlarmFeed(config, ring, emit)
         self._stages: list[Stage] = [self.rates, self.alarms]
@@ -84,13 +91,46 @@ class BedDecisions:
         else:
             bed.leads.push_peak(lead, peak)
 
-    def decide(self, bed: MonitoredBed, lead: int, item: PendingItem, scores: list[float]) -> None:
-        """Decide the next item of a bed, of its lead number `lead`; `scores` are what the net says of a candidate."""
-        if bed.leads is not None:
-            self._advance(bed, bed.leads, item.class_known if isinstance(item, BeatCandidate) else item.sample)
+    def decide(self, items: Sequence[Decidable]) -> None:
+        """Decide items of beds in their order."""
+        settled = iter(self._settle_candidates(items))
+        for bed, row, item, scores in items:
+            if bed.leads is not None:
+                self._decide_of_leads(bed, bed.leads, bed.lead_rows.index(row) if row >= 0 else 0, item, scores)
+            elif isinstance(item, BeatCandidate):
+                if (probabilities := next(settled)) is not None:
+                    self._report(bed, 0, LeadBeat(item, probabilities), item.class_known)
+            else:
+                self._decide_other(bed, 0, item)
+
+    def _settle_candidates(self, items: Sequence[Decidable]) -> Sequence[tuple[float, ...] | None]:
+        """Return the class probabilities of the candidates of beds with one lead, None of what is no beat."""
+        found = [
+            (item, scores) for bed, _, item, scores in items if bed.leads is None and isinstance(item, BeatCandidate)
+        ]
+        if not self._in_context:
+            return [tuple(scores) for _, scores in found]
+        return self.smoothing.push_all(
+            [item.row for item, _ in found],
+            [scores for _, scores in found],
+            [item.cluster for item, _ in found],
+            [item.new for item, _ in found],
+            [item.noise for item, _ in found],
+        )
+
+    def _decide_of_leads(
+        self, bed: MonitoredBed, leads: BedLeads, lead: int, item: PendingItem, scores: list[float]
+    ) -> None:
+        """Decide an item of a bed with several leads, of its lead number `lead`."""
+        self._advance(bed, leads, item.class_known if isinstance(item, BeatCandidate) else item.sample)
         if isinstance(item, BeatCandidate):
-            self._decide_candidate(bed, lead, item, scores)
-        elif isinstance(item, BedWindows):
+            self._decide_candidate(bed, leads, lead, item, scores)
+        else:
+            self._decide_other(bed, lead, item)
+
+    def _decide_other(self, bed: MonitoredBed, lead: int, item: NoCandidate) -> None:
+        """Decide what is no candidate."""
+        if isinstance(item, BedWindows):
             self._push_windows(bed, item)
         elif isinstance(item, BedLeadChanges):
             self._change_states(bed, item.changes)
@@ -158,13 +198,13 @@ class BedDecisions:
             stage.interrupt(bed.row, interruption)
         self._reported.pop(bed.row, None)
 
-    def _decide_candidate(self, bed: MonitoredBed, lead: int, candidate: BeatCandidate, scores: list[float]) -> None:
+    def _decide_candidate(
+        self, bed: MonitoredBed, leads: BedLeads, lead: int, candidate: BeatCandidate, scores: list[float]
+    ) -> None:
         """Make a beat of a candidate, unless the net says that it is not one, or its lead is not heard."""
-        leads = bed.leads
         probabilities: tuple[float, ...] | None
         if self._in_context:
-            if leads is not None:
-                scores = leads.fuse_scores(lead, candidate, scores)
+            scores = leads.fuse_scores(lead, candidate, scores)
             probabilities = self.smoothing.push(
                 candidate.row, scores, candidate.cluster, candidate.new, candidate.noise
             )
@@ -173,11 +213,10 @@ class BedDecisions:
         else:
             probabilities = tuple(scores)
         beat = LeadBeat(candidate, probabilities)
-        if leads is not None:
-            leads.push_beat(lead, beat)
-            if lead != leads.heard or self._is_reported(bed, lead, candidate.sample):
-                return
-            self._fill_pause(bed, leads, candidate)
+        leads.push_beat(lead, beat)
+        if lead != leads.heard or self._is_reported(bed, lead, candidate.sample):
+            return
+        self._fill_pause(bed, leads, candidate)
         self._report(bed, lead, beat, candidate.class_known)
 
     def _fill_pause(self, bed: MonitoredBed, leads: BedLeads, candidate: BeatCandidate) -> None:

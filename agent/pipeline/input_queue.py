@@ -20,7 +20,7 @@ from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
 from agent.core.messages import UNANALYSED_REASON, BedsChunk, Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
-from agent.pipeline.bundled_beds import AlikeBeds, BedsTogether, BedsOfRuns, rows_of
+from agent.pipeline.bundled_beds import AlikeBeds, BedsOfRuns, BedsTogether, rows_of
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
 from model.records.resample import FS, filters_loaded

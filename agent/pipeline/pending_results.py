@@ -1,6 +1,6 @@
 """What the stages found and the net has not classified yet, and the order in which it becomes results."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,7 +43,8 @@ class BedWindows(msgspec.Struct, frozen=True, gc=False):
 
 
 LeadEvent = SamplesBridged | PacingPulses | LeadScaled
-PendingItem = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | LeadEvent | BeatCandidate | BedWindows
+NoCandidate = BedLeadChanges | LeadValuesChange | GapClosed | StreamRefused | LeadEvent | BedWindows
+PendingItem = NoCandidate | BeatCandidate
 
 LeadItem = TypeVar("LeadItem", LeadStateChange, WindowScores)
 
@@ -53,6 +54,9 @@ _Pending = tuple[int, int, int, int, int, MonitoredBed, int, PendingItem, int]
 
 Then the bed, the row of samples of its lead (-1 for none), the item, and a candidate's place in the batch of the net.
 """
+
+Decidable = tuple[MonitoredBed, int, PendingItem, list[float]]
+"""An item of a bed with its row of samples, -1 for none, and the scores that the net gives a candidate."""
 
 
 class PendingResults:
@@ -90,21 +94,15 @@ class PendingResults:
             self._candidates += 1
         self._inputs.append(candidates.inputs)
 
-    def take(
-        self, classify: Callable[[FloatArray], FloatArray]
-    ) -> Iterator[tuple[MonitoredBed, int, PendingItem, list[float]]]:
-        """Classify all candidates in one batch, and yield every item in order.
-
-        With each comes its row of samples, -1 for none, and the scores of a candidate.
-        """
+    def take(self, classify: Callable[[FloatArray], FloatArray]) -> list[Decidable]:
+        """Classify all candidates in one batch, and return every item in order."""
         if not self._items:
-            return
+            return []
         scores = classify(np.concatenate(self._inputs)).tolist() if self._inputs else []
         items, self._items = sorted(self._items), []
         self._inputs.clear()
         self._candidates = 0
-        for _, _, _, _, _, bed, row, item, place in items:
-            yield bed, row, item, scores[place] if place >= 0 else []
+        return [(bed, row, item, scores[place] if place >= 0 else []) for _, _, _, _, _, bed, row, item, place in items]
 
 
 def _group_by_bed(

@@ -36,7 +36,7 @@ from agent.core.messages import (
 )
 from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
-from agent.pipeline.bundled_beds import BedsTogether, BedsOfRuns, rows_of
+from agent.pipeline.bundled_beds import BedsOfRuns, BedsTogether, rows_of
 from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
@@ -264,8 +264,7 @@ class Pipeline:
 
     def _decide(self) -> None:
         """Classify all candidates in one batch, then decide everything that waits in order."""
-        for bed, row, item, scores in self._pending.take(self._classify):
-            self._decisions.decide(bed, bed.lead_rows.index(row) if row >= 0 else 0, item, scores)
+        self._decisions.decide(self._pending.take(self._classify))
 
     @property
     def waiting(self) -> bool:

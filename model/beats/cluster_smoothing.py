@@ -7,6 +7,8 @@ before can be V or S there, the others become Q, unclassifiable. The constants w
 training side (`docs/decisions.md`).
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from math import exp, log, log1p
 from operator import add
 
@@ -53,16 +55,13 @@ class ClusterSmoothing:
         """Begin a run, which may be another patient's: nothing is known of the clusters."""
         self._rows[row] = {}
 
-    def interrupt(self, row: int, interruption: object) -> None:
-        """Keep the clusters: it is the same patient on both sides of an interruption."""
-
-    def push(self, row: int, logs: list[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
+    def push(self, row: int, logs: Sequence[float], cluster: int, new: bool, noise: float) -> tuple[float, ...] | None:
         """Return the class probabilities of the next candidate of a row, or None if it is no beat.
 
         Parameters
         ----------
         row : int
-        logs : list of float
+        logs : sequence of float
             The net's log-probabilities of the classes, in the order of CLASSES, and of no beat.
         cluster : int
             Cluster of the candidate from `model.beats.templates`; -1 for one that is not learnt from.
@@ -85,7 +84,8 @@ class ClusterSmoothing:
                 clusters.pop(cluster, None)
         if noisy:
             scores[NO_BEAT] += NOISE_BIAS
-        if scores[NO_BEAT] > log(sum(map(exp, logs[:NO_BEAT]))):  # of any class at all
+        of_any_class = reduce(add, map(exp, logs[:NO_BEAT]))
+        if not of_any_class or scores[NO_BEAT] > log(of_any_class):
             return None
         highest = max(scores[:NO_BEAT])
         weights = [exp(score - highest) for score in scores[:NO_BEAT]]
@@ -94,12 +94,23 @@ class ClusterSmoothing:
             weights[S] = weights[V] = 0.0
         return temper_weights(weights, TEMPERATURE)
 
+    def push_all(
+        self,
+        rows: Sequence[int],
+        logs: Sequence[Sequence[float]],
+        clusters: Sequence[int],
+        new: Sequence[bool],
+        noise: Sequence[float],
+    ) -> list[tuple[float, ...] | None]:
+        """Return what `push` does of n candidates, each row's in order."""
+        return list(map(self.push, rows, logs, clusters, new, noise))
+
 
 def temper_weights(weights: list[float], temperature: float) -> tuple[float, ...]:
     """Return the probabilities of classes from their weights, whose logarithms are divided by `temperature`."""
     exponent = 1 / temperature
     tempered = [weight**exponent for weight in weights] if exponent != 1 else weights
-    total = sum(tempered)
+    total = reduce(add, tempered)  # in this order whatever the version of Python
     return tuple([weight / total for weight in tempered])
 
 

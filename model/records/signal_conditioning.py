@@ -98,6 +98,11 @@ def least_jump(fs: float, unit_mv: float = 1.0) -> float:
     return _limits(fs).jump_mv / unit_mv if unit_mv else float("inf")
 
 
+def is_pulse_single(fs: float) -> bool:
+    """Return whether a pulse at `fs` hertz has one sample."""
+    return _limits(fs).pulse == 1
+
+
 def conditioning_reach(fs: float) -> int:
     """Return how many samples at `fs` hertz before and behind a sample its conditioning depends on."""
     return _limits(fs).reach
@@ -218,7 +223,7 @@ def plain_rows(x: NDArray[np.floating], fs: float, unit_mv: float = 1.0) -> NDAr
     if x.shape[1] == 1:
         return np.asarray(~np.isnan(x[:, 0]))
     steps = x[:, 1:] - x[:, :-1]
-    if _limits(fs).pulse > 1 or x.shape[1] == 2:
+    if not is_pulse_single(fs) or x.shape[1] == 2:
         return np.asarray(np.abs(steps).max(axis=1) < jump)  # NaN where a value is missing
     # A pulse of one sample is a step there and a step back; behind the last step there may be another.
     there_and_back = (steps[:, 1:] * steps[:, :-1]).min(axis=1)

@@ -23,7 +23,7 @@ conduction has the intervals of fibrillation and is reported as such.
 
 from collections import deque
 from itertools import islice
-from math import erf, inf, log
+from math import erf, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ MOST_CORRELATION = 0.4
 """Most correlation of successive intervals at the start of an episode."""
 IRREGULAR_STEP = 0.08
 """An interval is irregular if its ln(RR) differs by more than this: that sets where an episode begins and ends."""
+ALL_EQUAL = 1e-24
+"""Product of the squared deviations from two means that is nothing but rounding."""
 LEAST_NORMAL_SHARE = 0.6
 """Least share of beats with a normal interval at the start of an episode: noise and frequent ectopy have fewer."""
 
@@ -249,10 +251,12 @@ def serial_correlation(logs: Numbers, follows: Flags) -> float:
     Only intervals count that follow the one before (`follows` (n,)); 0 if they are all equal.
     """
     index = np.flatnonzero(follows)
-    before, after = logs[index - 1], logs[index]
-    if len(index) < 2 or before.std() == 0.0 or after.std() == 0.0:
+    if len(index) < 2:
         return 0.0
-    return float(np.corrcoef(before, after)[0, 1])
+    before, after = logs[index - 1], logs[index]
+    before, after = before - before.mean(), after - after.mean()
+    square = float((before @ before) * (after @ after))
+    return float(before @ after) / sqrt(square) if square > ALL_EQUAL else 0.0
 
 
 def sample_entropy(logs: Numbers, follows: Flags, tolerance: float) -> float:
