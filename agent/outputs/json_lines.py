@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from agent.core.clock import format_wall_time
 from agent.core.events import Event, event_fields
 from agent.core.messages import Alarm, Beat, Ledger
@@ -11,29 +13,59 @@ from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
 
 
-def beat_to_json(beat: Beat, delay_s: float, now_s: float | None, at_s: float | None) -> dict[str, Any]:
+class BeatLine(msgspec.Struct, gc=False, rename={"label": "class"}):
+    """A beat with the fields of its line, in their order: written twice as fast as a dict is."""
+
+    type: str
+    bed: str
+    run: str
+    sample: int
+    time_s: float
+    time: str | None
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    rr_s: float | None
+    heart_rate: float | None
+    lead: str | None
+    quality: float | None
+    algorithmic_ms: float
+    added_ms: float | None
+    link_ms: float | None
+
+
+def beat_line(beat: Beat, delay_s: float, now_s: float | None, at_s: float | None) -> BeatLine:
     """A beat shown at `now_s`, its R peak at Unix time `at_s`; `delay_s`: what resampling adds to every delay.
 
     A time that is not known is None, here and below.
     """
-    return {
-        "type": "beat",
-        "bed": beat.bed,
-        "run": beat.run,
-        "sample": beat.sample,
-        "time_s": round(beat.sample / FS, 3),
-        "time": format_wall_time(at_s),
-        "class": beat.label,
-        "confidence": round(beat.confidence, 4),
-        "probabilities": {name: round(p, 4) for name, p in zip(CLASSES, beat.probabilities, strict=True)},
-        "rr_s": beat.rr_s,
-        "heart_rate": None if beat.heart_rate is None else round(beat.heart_rate, 1),
-        "lead": beat.lead or None,
-        "quality": None if beat.quality is None else round(beat.quality, 2),
-        "algorithmic_ms": round(1000 * ((beat.class_known - beat.sample) / FS + delay_s), 1),
-        "added_ms": None if now_s is None else round(1000 * (now_s - beat.arrived_s), 3),
-        "link_ms": round(1000 * max(0.0, beat.arrived_s - beat.sent_s), 3) if beat.sent_s else None,
-    }
+    # To round takes most of the time. What is left out changes nothing: a sample lasts 8 ms.
+    rounded = [round(p, 4) for p in beat.probabilities]
+    rate, quality = beat.heart_rate, beat.quality
+    return BeatLine(
+        "beat",
+        beat.bed,
+        beat.run,
+        beat.sample,
+        beat.sample / FS,
+        format_wall_time(at_s),
+        beat.label,
+        max(rounded),
+        dict(zip(CLASSES, rounded, strict=True)),
+        beat.rr_s,
+        None if rate is None else round(rate, 1),
+        beat.lead or None,
+        None if quality is None else round(quality, 2),
+        round(1000 * ((beat.class_known - beat.sample) / FS + delay_s), 1),
+        None if now_s is None else round(1000 * (now_s - beat.arrived_s), 3),
+        round(1000 * max(0.0, beat.arrived_s - beat.sent_s), 3) if beat.sent_s else None,
+    )
+
+
+def beat_to_json(beat: Beat, delay_s: float, now_s: float | None, at_s: float | None) -> dict[str, Any]:
+    """The same as an object that more can be added to."""
+    fields: dict[str, Any] = msgspec.to_builtins(beat_line(beat, delay_s, now_s, at_s))
+    return fields
 
 
 def event_to_json(event: Event, at_s: float | None) -> dict[str, Any]:

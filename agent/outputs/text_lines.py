@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 
@@ -13,8 +13,10 @@ from agent.core.messages import Alarm, Beat, Result, Strip
 from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
 from agent.monitor.monitor_session import MonitorSession
-from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from agent.outputs.json_lines import BeatLine, alarm_to_json, beat_line, event_to_json, ledger_to_json
 from model.text import shorten_name
+
+_json_lines = msgspec.json.Encoder().encode_lines
 
 
 class TextLineSink:
@@ -66,7 +68,7 @@ class JsonLineSink:
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Write results, but strips, which have no place in a line."""
         shown_s = self._session.clock()
-        _write_lines(self._file, [self._encode(item, shown_s, now_s) for item in results if _fits(item)])
+        self._write([self._line(item, shown_s, now_s) for item in results if _fits(item)])
         self._session.note_shown(item for item in results if isinstance(item, Beat))
 
     def refresh(self, now_s: float) -> bool:  # noqa: ARG002  # a line is written at once
@@ -80,18 +82,23 @@ class JsonLineSink:
     def finish(self) -> None:
         """Write the ledger of every bed."""
         beds, now_s = self._session.pipeline.beds, self._session.clock()
-        _write_lines(self._file, [_to_json(ledger_to_json(bed, self._session.ledger(bed), now_s)) for bed in beds])
+        self._write([ledger_to_json(bed, self._session.ledger(bed), now_s) for bed in beds])
 
-    def _encode(self, item: Result, shown_s: float, now_s: float) -> str:
+    def _line(self, item: Result, shown_s: float, now_s: float) -> BeatLine | dict[str, Any]:
         time_of = self._session.run_clock.time_of
         if isinstance(item, Beat):
             at_s = time_of(item.bed, item.run, item.sample)
-            return _to_json(beat_to_json(item, self._session.delay_s(item.bed), shown_s, at_s))
+            return beat_line(item, self._session.delay_s(item.bed), shown_s, at_s)
         if isinstance(item, Alarm):
             at_s = time_of(item.bed, item.run, item.onset)
-            return _to_json(alarm_to_json(item, alarm_onset_s(item) if at_s is None else at_s))
+            return alarm_to_json(item, alarm_onset_s(item) if at_s is None else at_s)
         assert isinstance(item, Event)
-        return _to_json(event_to_json(item, _event_line_time(item, time_of, now_s)))
+        return event_to_json(item, _event_line_time(item, time_of, now_s))
+
+    def _write(self, lines: Sequence[BeatLine | dict[str, Any]]) -> None:
+        if lines:
+            self._file.write(_json_lines(lines).decode())
+            self._file.flush()
 
 
 def format_result(item: Result) -> str:
@@ -128,10 +135,6 @@ def _result_time(item: Result, time_of: Callable[[str, str, int], float | None],
 
 def _fits(item: Result) -> bool:
     return not isinstance(item, Strip)
-
-
-def _to_json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _write_lines(file: TextIO, lines: Sequence[str]) -> None:
