@@ -183,8 +183,9 @@ class BackfillClient:
 
         `size`: about how many bytes the reply will have; 0 where nothing is known to be missing.
         """
-        of_bed = sum(opened.request.bed == bed for opened in self._open.values())
-        if len(self._open) >= MOST_OPEN_REQUESTS or of_bed >= MOST_BED_REQUESTS:
+        if len(self._open) >= MOST_OPEN_REQUESTS:
+            return False
+        if sum(opened.request.bed == bed for opened in self._open.values()) >= MOST_BED_REQUESTS:
             return False
         if self._open and size + self._requested_bytes() > MOST_REQUESTED_BYTES:
             return False

@@ -10,7 +10,7 @@ class LatencyHistogram:
     """A histogram of delays in steps of 0.1 ms; delays over 10 s count as 10 s."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(round(LONGEST_LATENCY_MS / LATENCY_STEP_MS) + 1, dtype=np.int64)
+        self._counts = [0] * (round(LONGEST_LATENCY_MS / LATENCY_STEP_MS) + 1)  # in a list one is counted sooner
         self.count = 0
 
     def add(self, delay_ms: float) -> None:

@@ -169,7 +169,8 @@ class MonitorSession:
         for sink in (*self._sinks, viewer) if viewer else self._sinks:
             sink.push(signals, results, now_s)
         self._shared.note_pushed()
-        self._event_log.push(signals, self._limiter.limit(results, now_s, ended), now_s)
+        rest = [item for item in results if not isinstance(item, Beat)]  # beats are nearly all, and no events
+        self._event_log.push(signals, self._limiter.limit(rest, now_s, ended), now_s)
         if self._figure_takers and now_s >= self._figures_due_s:
             self._figures_due_s = now_s + FIGURES_PERIOD_S
             recording = self.recorder.view() if self.recorder else None

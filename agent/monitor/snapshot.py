@@ -70,7 +70,9 @@ class SnapshotMaker:
 
     def note_shown(self, beat: Beat, added_ms: float) -> None:
         """Note that a beat was shown `added_ms` milliseconds after its samples arrived."""
-        delays = self._delays.setdefault(beat.bed, _BedDelays())
+        delays = self._delays.get(beat.bed)
+        if delays is None:
+            delays = self._delays[beat.bed] = _BedDelays()
         delays.added_ms.append(added_ms)
         delays.summary = None
 
