@@ -12,7 +12,7 @@ import pytest
 from support.indexed import NOW, beat, chunk, record
 
 from agent.core.events import NotificationFailed, NotificationSent
-from agent.core.messages import Alarm, Chunk, Result
+from agent.core.messages import Alarm, BedsChunk, Chunk, Result
 from agent.core.run_clock import RunClock
 from agent.export.convert import convert_recording
 from agent.export.tables import TableName
@@ -170,3 +170,30 @@ def test_times_without_the_clock_of_the_device() -> None:
     early = replace(sent(100, 150, 0.0), sent_s=0.0, arrived_s=NOW + 150 / 125)
     clock.follow([early, replace(sent(0, 100, 0.0), sent_s=0.0, arrived_s=NOW + 5)])
     assert clock.time_of("1", "run", 0) == pytest.approx(NOW, abs=0.001)
+
+
+def test_times_of_many_beds_that_come_together_are_those_of_each() -> None:
+    """Also where another run of a bed comes, packets are late, beds are left out, or one is sent alone."""
+    random = np.random.default_rng(1)
+    together, alone = RunClock(), RunClock()
+    runs = [[sent(0, 1, 0.0, fs, "run 0") for fs in (125.0, 250.0, 360.0) * 5] for _ in range(2)]
+    runs = [[replace(run, bed=f"{group} {place}") for place, run in enumerate(of)] for group, of in enumerate(runs)]
+    for step in range(300):
+        for group in range(2):
+            if random.random() < 0.03:
+                changed = int(random.integers(15))
+                runs[group] = [
+                    replace(run, run=f"run {step}") if place == changed else run
+                    for place, run in enumerate(runs[group])
+                ]
+            some = runs[group][:12] if random.random() < 0.1 else runs[group]
+            at_s = NOW + step / 5 + float(random.choice([0.0, 0.001, 0.03, 2.0], p=[0.5, 0.3, 0.18, 0.02]))
+            sent_s = at_s if random.random() < 0.9 else 0.0
+            firsts = [step * round(run.fs / 5) for run in some]
+            counts = np.zeros((len(some), 25, 1), np.int32)
+            chunk_of_all = BedsChunk(some, firsts, counts, sent_s, at_s + 0.01, firsts)
+            each = [chunk_of_all.chunk(place) for place in range(len(some))]
+            together.follow(each if random.random() < 0.05 else [chunk_of_all])
+            alone.follow(each)
+            assert [together.starts(run.bed) for run in runs[group]] == [alone.starts(run.bed) for run in runs[group]]
+            assert together.time_of(some[3].bed, some[3].run, 99) == alone.time_of(some[3].bed, some[3].run, 99)
