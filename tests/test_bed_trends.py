@@ -1,10 +1,12 @@
 """agent.monitor.bed_trends: minutes of beats and signal, gaps, and what is not believed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from agent.core.look_back import MinuteTotals
-from agent.core.messages import Beat, Chunk, Gap
+from agent.core.messages import Beat, BedsChunk, Chunk, Gap
 from agent.monitor.bed_trends import KEPT_MINUTES, BedTrends
 
 START = 1_735_689_600.0
@@ -104,3 +106,28 @@ def test_an_unknown_bed_has_an_empty_trend() -> None:
     trend = BedTrends().trend("nobody", 2, NOW)
     assert len(trend) == 120
     assert np.isnan(trend.heart_rate).all()
+
+
+def test_beds_that_come_together_count_as_each_does() -> None:
+    """To the last bit, also over minutes and gaps, where beds are left out, come alone, or are looked at meanwhile."""
+    random = np.random.default_rng(2)
+    together, alone = BedTrends(), BedTrends()
+    runs = [replace(chunk(START, bed=str(place)), fs=(125.0, 333.3, 360.0)[place % 3]) for place in range(12)]
+    at_s = START
+    for _ in range(1500):
+        at_s += 0.2 if random.random() < 0.98 else 61.0
+        some = runs[:9] if random.random() < 0.02 else runs
+        sent_s = at_s - (400.0 if random.random() < 0.02 else 0.0)
+        of_all = BedsChunk(some, [0] * len(some), np.zeros((len(some), 25, 1), np.int32), sent_s, at_s, [0] * len(some))
+        each = [of_all.chunk(place) for place in range(len(some))]
+        gaps = [Gap("3", "run", 0, 100, 125.0, "lost")] if random.random() < 0.02 else []
+        together.note_signal([*gaps, *(each if random.random() < 0.02 else [of_all])], at_s)
+        alone.note_signal([*gaps, *each], at_s)
+        for trends in (together, alone) if random.random() < 0.3 else ():
+            trends.note_beat(replace(beat(at_s, label="V"), bed="2"), at_s)
+            trends.add("4", [(int(at_s) // 60, MinuteTotals(signal_s=0.3))])
+        if random.random() < 0.02:
+            for run in runs:
+                one, other = together.trend(run.bed, 1, at_s), alone.trend(run.bed, 1, at_s)
+                assert one.v_beats.tobytes() == other.v_beats.tobytes()
+                assert one.missing.tobytes() == other.missing.tobytes()

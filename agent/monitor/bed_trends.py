@@ -1,7 +1,8 @@
 """The trend of each bed by the minute: sums of each of the last 24 hours' minutes, kept in memory."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -22,13 +23,15 @@ _RATE, _RATES, _LOWEST, _HIGHEST, _V, _S, _QUALITY, _QUALITIES, _SIGNAL, _MISSIN
 class _BedMinutes:
     """The minutes of one bed, `rows` of _WIDTH numbers each, from minute `first` on."""
 
-    __slots__ = ("end_s", "first", "rows")
+    __slots__ = ("end_s", "first", "rows", "together")
 
     def __init__(self, minute: int) -> None:
         self.first = minute
         self.rows = array("f", bytes(4 * _WIDTH))
         self.end_s = 0.0
         """Unix time of the latest sample."""
+        self.together: _SignalTogether | None = None
+        """What counts its signal now, to be settled before signal or end are read or changed here."""
 
     def place(self, minute: int) -> int:
         """Return where the row of a minute begins; -1 for one that is older than what is kept."""
@@ -53,6 +56,39 @@ class _BedMinutes:
         return (minute - self.first) * _WIDTH
 
 
+class _SignalTogether:
+    """The seconds of signal, of one minute, of beds that come together: counted for all of them at once."""
+
+    __slots__ = ("_beds", "_minute", "_rates", "_runs", "_seconds", "end_s")
+
+    def __init__(self, runs: Sequence[StreamedRun], beds: Sequence[_BedMinutes], minute: int) -> None:
+        self._runs, self._beds, self._minute = runs, beds, minute
+        self._rates = np.array([run.fs for run in runs])
+        places = [bed.place(minute) for bed in beds]
+        before = [bed.rows[at + _SIGNAL] if at >= 0 else 0.0 for bed, at in zip(beds, places, strict=True)]
+        self._seconds = np.array(before, np.float32)
+        self.end_s = 0.0
+        for bed in beds:
+            bed.together = self
+
+    def counts(self, runs: Sequence[StreamedRun], minute: int) -> bool:
+        """Return whether it counts this minute of these runs."""
+        return runs is self._runs and minute == self._minute
+
+    def add(self, samples: int, end_s: float) -> None:
+        """Count so many samples of each bed."""
+        self._seconds += samples / self._rates
+        self.end_s = end_s
+
+    def settle(self) -> None:
+        """Hand over to the beds, and end."""
+        for bed, seconds in zip(self._beds, self._seconds.tolist(), strict=True):
+            bed.end_s, bed.together = self.end_s, None
+            at = bed.place(self._minute)
+            if at >= 0:
+                bed.rows[at + _SIGNAL] = seconds
+
+
 class BedTrends:
     """Counts beats and signal of every bed by the minute in which the device sent them."""
 
@@ -63,11 +99,11 @@ class BedTrends:
         """Count the seconds of signal, and of gaps."""
         for message in messages.together if isinstance(messages, Signals) else messages:
             if isinstance(message, Chunk):
-                self._note_samples((message,), len(message.counts), message, now_s)
+                self._note_samples(message, now_s)
             elif isinstance(message, BedsChunk):
-                self._note_samples(message.runs, message.samples, message, now_s)
-            elif isinstance(message, Gap) and message.bed in self._beds:
-                self._note_gap(self._beds[message.bed], message.count / message.fs, now_s)
+                self._note_together(message, now_s)
+            elif isinstance(message, Gap) and (kept := self._settled(message.bed)):
+                self._note_gap(kept, message.count / message.fs, now_s)
 
     def note_beat(self, beat: Beat, now_s: float) -> None:
         """Count a beat."""
@@ -97,7 +133,7 @@ class BedTrends:
     def add(self, bed: str, minutes: Iterable[tuple[int, MinuteTotals]]) -> None:
         """Add what a recording has of minutes, the earliest first."""
         for minute, totals in minutes:
-            kept = self._beds.get(bed)
+            kept = self._settled(bed)
             if kept is None:
                 kept = self._beds[bed] = _BedMinutes(minute)
             at = kept.place(minute)
@@ -115,7 +151,7 @@ class BedTrends:
         count = hours * 60
         first = int(now_s) // MINUTE_S - count + 1
         table = np.zeros((count, _WIDTH), np.float32)
-        if kept := self._beds.get(bed):
+        if kept := self._settled(bed):
             rows = np.frombuffer(kept.rows, np.float32).reshape(-1, _WIDTH)
             begin, end = max(first, kept.first), min(first + count, kept.first + len(rows))
             if end > begin:
@@ -126,20 +162,38 @@ class BedTrends:
         """Return the bytes that the minutes of all beds take."""
         return sum(len(kept.rows) * kept.rows.itemsize for kept in self._beds.values())
 
-    def _note_samples(
-        self, runs: Iterable[StreamedRun], samples: int, stamped: Chunk | BedsChunk, now_s: float
-    ) -> None:
-        """Count samples of each of some runs."""
-        beds, stamp_s = self._beds, _believed_s(stamped.sent_s or stamped.arrived_s, now_s)
+    def _settled(self, bed: str) -> _BedMinutes | None:
+        """Return the minutes of a bed with all that has come; None if nothing is known of it."""
+        kept = self._beds.get(bed)
+        if kept is not None and kept.together is not None:
+            kept.together.settle()
+        return kept
+
+    def _note_together(self, chunk: BedsChunk, now_s: float) -> None:
+        """Count samples of beds that came together."""
+        stamp_s = _believed_s(chunk.sent_s or chunk.arrived_s, now_s)
         minute = int(stamp_s) // MINUTE_S
-        for run in runs:
-            kept = beds.get(run.bed)
-            if kept is None:
-                kept = beds[run.bed] = _BedMinutes(minute)
-            kept.end_s = stamp_s
-            at = kept.place(minute)
-            if at >= 0:
-                kept.rows[at + _SIGNAL] += samples / run.fs
+        runs = chunk.runs
+        kept = self._beds.get(runs[0].bed)
+        if kept is None or (together := kept.together) is None or not together.counts(runs, minute):
+            beds = [self._settled(run.bed) for run in runs]
+            for place, run in enumerate(runs):
+                if beds[place] is None:
+                    beds[place] = self._beds[run.bed] = _BedMinutes(minute)
+            together = _SignalTogether(runs, cast(list[_BedMinutes], beds), minute)
+        together.add(chunk.samples, stamp_s)
+
+    def _note_samples(self, chunk: Chunk, now_s: float) -> None:
+        """Count samples of a bed."""
+        stamp_s = _believed_s(chunk.sent_s or chunk.arrived_s, now_s)
+        minute = int(stamp_s) // MINUTE_S
+        kept = self._settled(chunk.bed)
+        if kept is None:
+            kept = self._beds[chunk.bed] = _BedMinutes(minute)
+        kept.end_s = stamp_s
+        at = kept.place(minute)
+        if at >= 0:
+            kept.rows[at + _SIGNAL] += len(chunk.counts) / chunk.fs
 
     def _note_gap(self, kept: _BedMinutes, seconds: float, now_s: float) -> None:
         """Count a gap in the minutes that it lies in, from the latest sample on."""
