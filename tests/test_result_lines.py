@@ -17,7 +17,7 @@ from agent.core.clock import format_local_clock, format_local_date, format_local
 from agent.core.events import EventText
 from agent.core.messages import Alarm, Beat, Ledger, Result
 from agent.monitor.monitor_session import MonitorSession
-from agent.outputs.json_lines import alarm_to_json, beat_line, beat_to_json, ledger_to_json
+from agent.outputs.json_lines import alarm_to_json, beat_line, beat_to_json, ledger_to_json, round_shares
 from agent.outputs.text_lines import JsonLineSink, TextLineSink, format_result
 
 START_S = 1_800_000_000.0
@@ -125,8 +125,9 @@ def test_a_line_of_a_beat_is_what_its_fields_are() -> None:
     """Whatever is done so that lines cost little: all of it, byte for byte, and in the same order."""
     random = np.random.default_rng(0)
     for _ in range(1000):
-        sample, arrived_s, now_s = int(random.integers(10**7)), *(START_S + random.uniform(0, 1e5, 2)).tolist()
-        shares = tuple(random.dirichlet([0.1] * 5).tolist())
+        sample = int(random.integers(10**7))
+        arrived_s, now_s = (START_S + random.uniform(0, 1e5) for _ in range(2))
+        shares: tuple[float, ...] = tuple(random.dirichlet([0.1] * 5).tolist())
         rate, quality = random.uniform(20, 300), random.random()
         beat = Beat("bed 1", sample, sample + 90, "V", shares, 0.8, arrived_s, rate, 0, now_s, "now", "II", quality)
         fields = {
@@ -147,7 +148,9 @@ def test_a_line_of_a_beat_is_what_its_fields_are() -> None:
             "added_ms": round(1000 * (now_s - arrived_s), 3),
             "link_ms": round(1000 * max(0.0, arrived_s - now_s), 3),
         }
-        assert msgspec.json.encode(beat_line(beat, 0.0123, now_s, arrived_s)) == msgspec.json.encode(fields)
+        (rounded,) = round_shares([beat])
+        line = beat_line(beat, rounded, 0.0123, now_s, arrived_s)
+        assert msgspec.json.encode(line) == msgspec.json.encode(fields)
         assert list(beat_to_json(beat, 0.0123, now_s, arrived_s).items()) == list(fields.items())
 
 
@@ -157,3 +160,13 @@ def test_a_wall_time_is_that_of_a_datetime(fraction: float) -> None:
     for second in (1, 951_782_399, 1_800_000_000, 4_102_444_799):
         at_s = second + fraction
         assert format_wall_time(at_s) == datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+
+
+def test_probabilities_of_many_beats_are_rounded_as_each_is() -> None:
+    """Also those in the middle between two steps, which no product shows."""
+    random = np.random.default_rng(1)
+    halves = [np.nextafter((step + 0.5) / 10_000, side) for step in range(0, 10_000, 7) for side in (0, 0.5, 1)]
+    values = [*random.random(5000).tolist(), *(10 ** random.uniform(-7, 0, 5000)).tolist(), *halves, 0.03125, 0.0, 1.0]
+    values = [float(value) for value in values[: len(values) // 5 * 5]]
+    beats = [replace(BEAT, probabilities=tuple(values[first : first + 5])) for first in range(0, len(values), 5)]
+    assert round_shares(beats) == [[round(p, 4) for p in beat.probabilities] for beat in beats]

@@ -73,7 +73,8 @@ class LinkReceiver:
         self._silence = SilenceWatch(self._connection, f"stream of {self.endpoint}")
         self._attentive_s = 0.0
         """Since when silence is the device's: before that the monitor itself had a pause."""
-        self._received_s = 0.0
+        self._received_s, self._paused = 0.0, False
+        """When something was received last, and whether the device said by then that its replay is paused."""
         self._checked_s = 0.0
         self._emptied_s: float | None = None
         self._slept = True
@@ -141,7 +142,7 @@ class LinkReceiver:
         buffer = self._streams.buffers.get(bed)
         if buffer is not None and buffer.end_known:
             return self._received_s  # it has said all, though something before its end may be missing
-        if self.is_paused(self._received_s):
+        if self._paused:
             return self._received_s  # it says itself that it sends nothing for now
         return max(self._attentive_s, buffer.news_s if buffer else 0.0)
 
@@ -201,13 +202,14 @@ class LinkReceiver:
         arrived_s = now_s if self._slept or self._emptied_s is None else self._emptied_s
         out = ChunkAssembler(arrived_s, self._client.offset_s)
         self._scheduler.take_replies(now_s, out)
+        self._paused = self.is_paused(now_s)
         self._read_packets(now_s, out)
         self._scheduler.close_holes(now_s, out)
         if now_s - self._checked_s >= self.patience_s or self._inflow.has_reports:
             self._checked_s = now_s
             self._check_beds(now_s, out)
         self._client.say_hello(now_s, self._streams.complete or (not self._streams.buffers and self.others_ended))
-        if self.is_idle(now_s) or self.is_paused(now_s):
+        if self._paused or self.is_idle(now_s):
             self._client.watch_replay(now_s)
         return out.assemble()
 

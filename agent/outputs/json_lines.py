@@ -1,9 +1,11 @@
 """Beats, events, alarms and ledgers as objects of JSON lines, as docs/json-lines.md specifies them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from agent.core.clock import format_wall_time
 from agent.core.events import Event, event_fields
@@ -11,6 +13,9 @@ from agent.core.messages import Alarm, Beat, Ledger
 from agent.core.wording import event_text
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
+
+FEWEST_AT_ONCE = 8
+"""Beats from which on it pays to round their probabilities together."""
 
 
 class BeatLine(msgspec.Struct, gc=False, rename={"label": "class"}):
@@ -34,24 +39,36 @@ class BeatLine(msgspec.Struct, gc=False, rename={"label": "class"}):
     link_ms: float | None
 
 
-def beat_line(beat: Beat, delay_s: float, now_s: float | None, at_s: float | None) -> BeatLine:
+def round_shares(beats: Sequence[Beat]) -> list[list[float]]:
+    """The probabilities of beats as their lines have them: of many at once, to round them takes a fifth of the time."""
+    if len(beats) < FEWEST_AT_ONCE:
+        return [[round(p, 4) for p in beat.probabilities] for beat in beats]
+    shares = np.array([beat.probabilities for beat in beats])
+    scaled = 10_000 * shares
+    whole = np.rint(scaled)
+    rounded = whole / 10_000
+    for place in zip(*np.nonzero(np.abs(scaled - whole) > 0.4999), strict=True):  # a product is not exact
+        rounded[place] = round(shares.item(place), 4)
+    found: list[list[float]] = rounded.tolist()
+    return found
+
+
+def beat_line(beat: Beat, shares: Sequence[float], delay_s: float, now_s: float | None, at_s: float | None) -> BeatLine:
     """A beat shown at `now_s`, its R peak at Unix time `at_s`; `delay_s`: what resampling adds to every delay.
 
-    A time that is not known is None, here and below.
+    `shares`: its probabilities, rounded. A time that is not known is None, here and below.
     """
-    # To round takes most of the time. What is left out changes nothing: a sample lasts 8 ms.
-    rounded = [round(p, 4) for p in beat.probabilities]
     rate, quality = beat.heart_rate, beat.quality
     return BeatLine(
         "beat",
         beat.bed,
         beat.run,
         beat.sample,
-        beat.sample / FS,
+        beat.sample / FS,  # not rounded to milliseconds: a sample lasts eight
         format_wall_time(at_s),
         beat.label,
-        max(rounded),
-        dict(zip(CLASSES, rounded, strict=True)),
+        max(shares),
+        dict(zip(CLASSES, shares, strict=True)),
         beat.rr_s,
         None if rate is None else round(rate, 1),
         beat.lead or None,
@@ -64,7 +81,8 @@ def beat_line(beat: Beat, delay_s: float, now_s: float | None, at_s: float | Non
 
 def beat_to_json(beat: Beat, delay_s: float, now_s: float | None, at_s: float | None) -> dict[str, Any]:
     """The same as an object that more can be added to."""
-    fields: dict[str, Any] = msgspec.to_builtins(beat_line(beat, delay_s, now_s, at_s))
+    (shares,) = round_shares([beat])
+    fields: dict[str, Any] = msgspec.to_builtins(beat_line(beat, shares, delay_s, now_s, at_s))
     return fields
 
 

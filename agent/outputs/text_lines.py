@@ -1,6 +1,6 @@
 """Results as lines of text, or as JSON objects a line, for pipes and logs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Any, TextIO
 
@@ -13,7 +13,7 @@ from agent.core.messages import Alarm, Beat, Result, Strip
 from agent.core.wording import alarm_text, event_text, sample_time
 from agent.monitor.event_log import EventLimiter
 from agent.monitor.monitor_session import MonitorSession
-from agent.outputs.json_lines import BeatLine, alarm_to_json, beat_line, event_to_json, ledger_to_json
+from agent.outputs.json_lines import BeatLine, alarm_to_json, beat_line, event_to_json, ledger_to_json, round_shares
 from model.text import shorten_name
 
 _json_lines = msgspec.json.Encoder().encode_lines
@@ -68,8 +68,10 @@ class JsonLineSink:
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002  # results only
         """Write results, but strips, which have no place in a line."""
         shown_s = self._session.clock()
-        self._write([self._line(item, shown_s, now_s) for item in results if _fits(item)])
-        self._session.note_shown(item for item in results if isinstance(item, Beat))
+        beats = [item for item in results if isinstance(item, Beat)]
+        shares = iter(round_shares(beats))
+        self._write([self._line(item, shares, shown_s, now_s) for item in results if _fits(item)])
+        self._session.note_shown(beats)
 
     def refresh(self, now_s: float) -> bool:  # noqa: ARG002  # a line is written at once
         """Do nothing: no person can ask for the end."""
@@ -84,11 +86,14 @@ class JsonLineSink:
         beds, now_s = self._session.pipeline.beds, self._session.clock()
         self._write([ledger_to_json(bed, self._session.ledger(bed), now_s) for bed in beds])
 
-    def _line(self, item: Result, shown_s: float, now_s: float) -> BeatLine | dict[str, Any]:
+    def _line(
+        self, item: Result, shares: Iterator[Sequence[float]], shown_s: float, now_s: float
+    ) -> BeatLine | dict[str, Any]:
+        """Return what is written of a result; `shares`: the probabilities of the next beats, rounded."""
         time_of = self._session.run_clock.time_of
         if isinstance(item, Beat):
             at_s = time_of(item.bed, item.run, item.sample)
-            return beat_line(item, self._session.delay_s(item.bed), shown_s, at_s)
+            return beat_line(item, next(shares), self._session.delay_s(item.bed), shown_s, at_s)
         if isinstance(item, Alarm):
             at_s = time_of(item.bed, item.run, item.onset)
             return alarm_to_json(item, alarm_onset_s(item) if at_s is None else at_s)
