@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class CompiledPartsHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def compile_library(library: Path, contracted: dict[str, str], digest: str) -> str:
-    """Compile the sources beside a library to it, and return why that cannot be, "" if it can.
+    """Compile the sources beside a library to it, all at once, and return why that cannot be, "" if it can.
 
     `contracted`: by source, the value of -ffp-contract. There is no library afterwards if it fails.
     """
@@ -41,9 +42,12 @@ def compile_library(library: Path, contracted: dict[str, str], digest: str) -> s
     partial = library.with_name(f".{library.name}.{os.getpid()}")
     objects = [library.with_name(f".{name}.{os.getpid()}.o") for name in contracted]
     try:
-        for name, made in zip(contracted, objects, strict=True):
-            source = library.with_name(name)
-            _run([*compiler, f"-ffp-contract={contracted[name]}", "-c", str(source), "-o", str(made)])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            commands = [
+                [*compiler, f"-ffp-contract={contracted[name]}", "-c", str(library.with_name(name)), "-o", str(made)]
+                for name, made in zip(contracted, objects, strict=True)
+            ]
+            list(pool.map(_run, commands))
         _run([*compiler, "-shared", *map(str, objects), "-lm", "-o", str(partial)])
         partial.replace(library)
     except OSError as error:
