@@ -1,5 +1,6 @@
 """Attacks in short, on a running monitor and a running device. `benchmarks.attack` is the long form."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -19,11 +20,13 @@ TOGETHER = {
     "device": ("device strange bytes", "device requests", "device hellos", "device too large"),
 }
 """Attacks on one monitor, and on one device, in a row."""
-ALONE = (
-    *("impostor", "greedy 9", "flood nested", "comb", "reply large", "reply as sent", "many frames", "endless stream"),
-    *("endless channel", "device endless stream", "device long topics", "device upstream"),
+BUSY = ("greedy 9", "flood nested", "comb")
+"""Attacks that want all of a processor: each has a process of its own, one after the other."""
+QUIET = (
+    *("impostor", "reply large", "reply as sent", "many frames", "endless stream", "endless channel"),
+    *("device endless stream", "device long topics", "device upstream"),
 )
-"""Attacks that each have a process of their own."""
+"""Attacks whose processes wait for most of their time: each has one of its own, all at the same time."""
 SECONDS, SETTLED_S = 1.5, 1.0
 LOOSE_DELAY_S, LOOSE_EXIT_S = 4.0, 10.0
 """The machine may be busy with other things."""
@@ -71,12 +74,25 @@ def test_device_stands_attacks() -> None:
         assert faults_of(attack, figures) == []
 
 
+def faults_alone(name: str) -> list[str]:
+    """Return what was wrong after an attack on a process of its own."""
+    attack = ATTACKS[name]
+    return faults_of(attack, run_attack(attack, 2 * SECONDS, None))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", BUSY)
 def test_attack_is_stood(name: str) -> None:
     """None of these attacks costs the good bed a beat, or more memory than it may."""
-    attack = ATTACKS[name]
-    assert faults_of(attack, run_attack(attack, 2 * SECONDS, None)) == []
+    assert faults_alone(name) == []
+
+
+@pytest.mark.slow
+def test_quiet_attacks_are_stood() -> None:
+    """Nor does any of these, each on a monitor or a device of its own, all of which run at the same time."""
+    with ThreadPoolExecutor(len(QUIET)) as pool:
+        faults = dict(zip(QUIET, pool.map(faults_alone, QUIET), strict=True))
+    assert faults == {name: [] for name in QUIET}
 
 
 def test_names_are_selected() -> None:
@@ -84,7 +100,7 @@ def test_names_are_selected() -> None:
     assert [attack.name for attack in select_attacks("clean,device cl*", keys=False)] == ["clean", "device clean"]
     assert len(select_attacks("", keys=False)) == len(ATTACKS) == len(MONITOR_ATTACKS) + len(DEVICE_ATTACKS)
     assert not any(attack.name.startswith("endless") for attack in select_attacks("", keys=True))
-    assert {*ALONE, *TOGETHER["monitor"], *TOGETHER["device"]} <= set(ATTACKS)
+    assert {*BUSY, *QUIET, *TOGETHER["monitor"], *TOGETHER["device"]} <= set(ATTACKS)
     with pytest.raises(SystemExit, match="no attack is called"):
         select_attacks("nothing", keys=False)
 

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from support.agent_process import AGENT
+from support.commands import RunHere
 from support.swept import CommandHands
 from typer.testing import CliRunner
 
@@ -312,11 +313,9 @@ def test_who_does_not_answer(tmp_path: Path) -> None:
     assert f"what listens at {address} does not answer as a Ray cluster does" in done.stderr
 
 
-def test_no_ray(tmp_path: Path) -> None:
+def test_no_ray(tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Ray a line says how to install it."""
-    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\", name='ray')\n")
-    own = environment() | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
-    command = [*AGENT, "analyse", "100", "--out", str(tmp_path / "out"), "--cluster"]
-    done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = run_here("analyse", "100", "--out", tmp_path / "out", "--cluster")
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert "pip install 'ecg-agent[cluster]'" in done.stderr
