@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Bytecode is kept, whatever the shell wants: each worker and process of the tests would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick setup clean
+.PHONY: demo test types tests quick setup clean
 
 demo: setup
 	@$(BIN)/ecg-agent demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
@@ -15,7 +15,13 @@ demo: setup
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
+# Both at once: types take a minute of one CPU, and many tests wait.
+types: setup
 	$(BIN)/mypy
+
+tests: setup
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 quick: setup
@@ -29,7 +35,8 @@ setup: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ecg-agent needs Python 3.11 or later")'
 	@echo "setting up .venv; the first time this takes a few minutes"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 clean:
