@@ -47,12 +47,15 @@ hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("defa
 """The same examples each time."""
 hypothesis.settings.load_profile(environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in environ else "default"))
 
-WORKERS = 2
-"""How many workers of pytest-xdist there are in CI: each begins with a part of the tests as long as the others'."""
+WORKERS = int(environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+"""How many workers of pytest-xdist there are: each begins with a part of the tests as long as the others'."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files with slow tests at the beginning of each worker's part: what is taken over last then is short."""
+    """Put the files with slow tests at the beginning of each worker's part: what is taken over last then is short.
+
+    Nor are files with slow tests cut in two then, whose fixtures, such as a training, would be made twice.
+    """
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
