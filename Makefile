@@ -6,6 +6,8 @@ WORKERS ?= 4
 BIN := .venv/bin
 # Bytecode is kept, whatever the shell wants: each worker and process of the tests would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
+# The workers share the processors: the threads of NumPy's OpenBLAS would only wait for each other, busily.
+test tests quick: export OPENBLAS_NUM_THREADS = 1
 
 .PHONY: demo test types tests quick setup clean
 
