@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfiltfilt
 
 from agent.analysis import lead_measures
+from agent.analysis.lead_measures import _keep_band
 
 FS = 250.0
 
@@ -117,3 +119,12 @@ def test_all_measures_together() -> None:
     assert measures.missing == pytest.approx(0.02)
     assert (measures.flat, measures.clipped, measures.inverted, measures.rises) == (0, 0, False, False)
     assert measures.high == pytest.approx(0.83, abs=0.02)
+
+
+@pytest.mark.parametrize(("fs", "top"), [(125.0, 25.0), (360.0, 25.0), (50.0, 22.5)])
+def test_the_band_is_that_of_scipy(fs: float, top: float) -> None:
+    """Forward and back by the same Butterworth filter; the first and last second may differ, where nothing is known."""
+    x = np.random.default_rng(0).normal(0, 1, 4001).cumsum() / 10
+    expected = sosfiltfilt(butter(2, (5.0, top), "bandpass", fs=fs, output="sos"), x)
+    edge = round(fs)
+    assert _keep_band(x, fs, 5.0, top)[edge:-edge] == pytest.approx(expected[edge:-edge], abs=1e-6)

@@ -6,9 +6,9 @@ that of the JSON lines and of a live monitor, at 125 Hz.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from agent.core.messages import Alarm
+from agent.outputs.json_lines import BeatLine
 from agent.outputs.result_tables import TableColumn, TableRow, table_columns
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
@@ -65,11 +65,10 @@ def alarm_columns(clock: FileClock) -> tuple[TableColumn, ...]:
     )
 
 
-def beat_row(line: dict[str, Any], clock: FileClock) -> TableRow:
-    """Return the row of `beat_columns` of a beat, which `line` holds as JSON lines do."""
-    at = line["sample"]
-    named = (line["class"], line["confidence"], *line["probabilities"].values(), line["rr_s"], line["heart_rate"])
-    return (clock.file_sample(at), at, line["time_s"], clock.time_of(at), *named, line["lead"], line["quality"])
+def beat_row(line: BeatLine, file_sample: int, at: float | datetime | None) -> TableRow:
+    """Return the row of `beat_columns` of a beat by its line, its R peak at a sample of the file, `at` by its clock."""
+    named = (line.label, line.confidence, *line.probabilities.values(), line.rr_s, line.heart_rate)
+    return (file_sample, line.sample, line.time_s, at, *named, line.lead, line.quality)
 
 
 def alarm_row(alarm: Alarm, clock: FileClock) -> TableRow:

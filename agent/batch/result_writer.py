@@ -15,7 +15,7 @@ from agent.batch.file_tables import FileClock, alarm_columns, alarm_row, beat_co
 from agent.core.class_trust import ClassTrust
 from agent.core.config import Config
 from agent.core.messages import Alarm, AlarmIdentity, Beat, Chunk, End, Ledger, Priority, Result, Strip
-from agent.outputs.json_lines import alarm_to_json, beat_to_json, event_to_json, ledger_to_json
+from agent.outputs.json_lines import alarm_to_json, beat_line, event_to_json, ledger_to_json, round_shares
 from agent.outputs.result_tables import (
     TABLE_ENDINGS,
     CsvTable,
@@ -28,6 +28,7 @@ from model.errors import RunError
 from model.records.annotations import AnnotationFile, encode_annotations, state_rate
 from model.records.wfdb_records import CLASSES, Record
 
+_encode = msgspec.json.Encoder().encode
 ANNOTATOR = "ecg"
 """Ending of the annotation file, as `evaluate` and recordings have it."""
 
@@ -73,9 +74,10 @@ class FileResults:
 
     def push(self, message: Chunk | End, results: Sequence[Result], delay_s: float) -> None:
         """Write what was found by the next chunk or the end; `delay_s`: what resampling adds to every delay."""
+        shares = iter(round_shares([item for item in results if isinstance(item, Beat)]))
         for item in results:
             if isinstance(item, Beat):
-                self._push_beat(item, delay_s)
+                self._push_beat(item, next(shares), delay_s)
             elif isinstance(item, Alarm):
                 self._alarms[item.identity] = item
                 self._write_line(self._alarm_line(item), item.onset)
@@ -137,13 +139,15 @@ class FileResults:
             for ending in endings
         ]
 
-    def _push_beat(self, beat: Beat, delay_s: float) -> None:
-        line = beat_to_json(beat, delay_s, None, None)
-        self._write_line(line, beat.sample)
-        row = beat_row(line, self._clock)
+    def _push_beat(self, beat: Beat, shares: Sequence[float], delay_s: float) -> None:
+        at, file_sample = self._clock.time_of(beat.sample), self._clock.file_sample(beat.sample)
+        line = beat_line(beat, shares, delay_s, None, None)
+        line.time = format_cell_time(at)
+        self._lines.write(_encode(line) + b"\n")
+        row = beat_row(line, file_sample, at)
         for table in self._beats:
             table.add_row(row)
-        self._samples.append(self._clock.file_sample(beat.sample))
+        self._samples.append(file_sample)
         self._labels.append(beat.label)
         self._counts[beat.label] += 1
         if beat.rr_s is not None:
@@ -160,4 +164,4 @@ class FileResults:
         """Write an object of JSON lines, with its time where the file says when it began."""
         if sample is not None and (at := format_cell_time(self._clock.time_of(sample))) is not None:
             line |= {"time": at}
-        self._lines.write(msgspec.json.encode(line) + b"\n")
+        self._lines.write(_encode(line) + b"\n")
