@@ -58,6 +58,10 @@ class QueueSocket:
     def get(self, _option: int) -> int:
         return 0
 
+    def getsockopt(self, option: int) -> int:
+        """Return whether a message has arrived, as `zmq.EVENTS` says it; 0 of all else."""
+        return zmq.POLLIN if option == zmq.EVENTS and self.arrived else 0
+
     def _ignore(self, *_: Any) -> None:
         """Do nothing: options, addresses and subscriptions mean nothing to a queue."""
 
