@@ -127,12 +127,12 @@ def arguments(seconds: float, speed: str) -> tuple[str, ...]:
 
 
 def recorded(folder: Path) -> tuple[np.ndarray[Any, np.dtype[np.int32]], int]:
-    """All counts of the bed on disk, and how many samples are missing between its segments."""
+    """All counts of the bed on disk, none if it was killed too soon; how many samples are missing between segments."""
     with RecordedSession(folder) as session:
         segments = session.segments(RECORD)
         parts = [read_segment_counts(segment, 0, segment.count) for segment in segments]
     missing = sum(b.first - a.first - a.count for a, b in itertools.pairwise(segments))
-    return np.concatenate(parts), missing
+    return np.concatenate(parts) if parts else np.empty((0, 1), np.int32), missing
 
 
 def kills(lengths: Lengths, speed: float = 10.0) -> Figures:
