@@ -2,7 +2,8 @@
 
 A packet is due when its last sample has happened: at t0 + n / rate / speed, on a monotonic clock. The schedule never
 moves: a bed that falls behind catches up, and rounding does not add up. The beds are spread over the packet period, so
-that a ward is not sent in bursts.
+that a ward is not sent in bursts, and begin within a second: what a monitor does once a second of a bed's signal, it
+does of each at another time.
 """
 
 import contextlib
@@ -30,6 +31,8 @@ STAGGER_S = 11.0
 """Beds of a ward start this far apart in their records ..."""
 STAGGER_WITHIN_S = 600.0
 """... within this time."""
+BEGIN_WITHIN_S = 1.0
+"""Time within which the beds of a ward begin: no two devices were switched on in the same instant."""
 PHASE_SLOT_S = 0.01
 """Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
 MOST_BEDS = 10_000
@@ -173,6 +176,15 @@ def run_schedule(
     return _PacketScheduler(replays, sink, pace, clock, stop, status).play()
 
 
+def spread_phases(beds: int, period_s: float, within_s: float) -> list[float]:
+    """Return when each of many beds begins, in seconds, whose packets are `period_s` apart.
+
+    They are spread over a period, and over the periods within `within_s`.
+    """
+    slots, periods = max(1, round(period_s / PHASE_SLOT_S)), max(1, int(within_s / period_s)) if period_s else 1
+    return [(i * slots // beds / slots + i % periods) * period_s for i in range(beds)]
+
+
 class _PacketScheduler:
     """The state of `run_schedule`."""
 
@@ -191,11 +203,9 @@ class _PacketScheduler:
         self._clock = clock
         self._stop = stop
         self._status = status
-        period = sources[0].packet_s if sources else 0.0
-        slots = max(1, round(period / PHASE_SLOT_S))
-        self._beds = [
-            ScheduledSource(source, i * slots // len(sources) * period / slots) for i, source in enumerate(sources)
-        ]
+        within_s = 0.0 if pace.speed is None else BEGIN_WITHIN_S
+        phases = spread_phases(len(sources), sources[0].packet_s if sources else 0.0, within_s)
+        self._beds = [ScheduledSource(source, phase_s) for source, phase_s in zip(sources, phases, strict=True)]
         self._packets = 0
         self._position_s = 0.0
         self._late_s = 0.0

@@ -638,11 +638,10 @@ def test_a_killed_command(tmp_path: Path) -> None:
     command = ["analyse", *map(str, paths), "--out", str(out), "--jobs", "2", "--json", "--device", "cpu"]
     with AgentProcess[bytes](command, env=environment(), cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
         until_s = time.monotonic() + LONG_S
-        while not half_written(out, "*"):
+        while not half_written(out, "*") or len(workers := workers_of(process.pid)) < 2:
             assert process.poll() is None
             assert time.monotonic() < until_s
             time.sleep(0.005)
-        workers = workers_of(process.pid)
         process.kill()
     assert len(workers) == 2
     _, alive = psutil.wait_procs(workers, timeout=10)

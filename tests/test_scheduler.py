@@ -21,6 +21,7 @@ from simulator.scheduler import (
     open_replays,
     plan_ward,
     run_schedule,
+    spread_phases,
 )
 
 PLAN = ReplayPlan(record="100", bed="100", start_s=0, duration_s=10, loop=False, noise=None, snr_db=6, seed=0)
@@ -135,14 +136,24 @@ def test_catches_up() -> None:
 
 
 def test_beds_are_spread() -> None:
-    """Beds of a ward send in turn within the packet period, each at its own steady pace."""
+    """Beds of a ward begin one packet after another, in turn within the packet period, each at its own steady pace."""
     time = Time()
     ear, _ = played([replace(PLAN, bed=f"{i}", duration_s=2) for i in range(4)], time)
     firsts = [ear.of(f"{i}")[0][0] - 1000 for i in range(4)]
-    assert firsts == pytest.approx([0.04, 0.05, 0.06, 0.07])
+    assert firsts == pytest.approx([0.04, 0.09, 0.14, 0.19])
     for i in range(4):
         times = [at for at, message in ear.of(f"{i}") if isinstance(message, Chunk)]
         assert np.diff(times) == pytest.approx(0.04)
+
+
+def test_a_ward_begins_within_a_second() -> None:
+    """As many beds in each tenth of a second; as many instants as before at which beds send."""
+    phases = np.array(spread_phases(1000, 0.2, 1.0))
+    assert 0 <= phases.min() < phases.max() < 1
+    assert set(np.histogram(phases, 10, (0, 1))[0]) == {100}
+    assert len(set(np.round(phases % 0.2, 6) % 0.2)) == 20
+    assert max(spread_phases(1000, 0.2, 0.0)) < 0.2
+    assert spread_phases(1, 0.04, 1.0) == [0]
 
 
 def test_order_at_full_speed() -> None:

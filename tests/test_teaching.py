@@ -11,7 +11,7 @@ from test_cli import LONG_S, REPOSITORY, environment
 from test_docs import mask_volatile
 
 PAGE = REPOSITORY / "docs" / "teaching.md"
-QUICK = ("--speed", "8", "--seconds", "2")
+QUICK = ("--speed", "8", "--seconds", "5")
 """What a command needs to end by itself in a test, and soon."""
 ENOUGH = 60
 """Lines of a command of which several outputs are shown."""

@@ -5,11 +5,16 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.analysis.compiled_ring import append_samples, copy_windows
 from agent.analysis.stage import Interruption, RowIndexArray, RunStart
 from agent.core.messages import FloatArray, Gap
+from model.compiled.library import load_library
 
 RING_SAMPLES = 4096
 """Samples kept a bed, a power of two, 32 s at 125 Hz: more than a beat waits for its decision and a screen shows."""
+
+FEWEST_IN_C = 8
+"""Rows from which on a call in C costs less."""
 
 
 class SampleRing:
@@ -18,6 +23,7 @@ class SampleRing:
     def __init__(self, rows: int = 1) -> None:
         self.samples = RING_SAMPLES
         """Samples kept a row."""
+        self._library = load_library()
         self._x = np.full((rows, self.samples), np.nan, dtype=np.float32)
         self.head = np.zeros(rows, dtype=np.int64)
         """(rows,) index after the last sample of each row."""
@@ -50,6 +56,9 @@ class SampleRing:
 
     def push(self, rows: RowIndexArray, x: FloatArray) -> None:
         """Append the next samples `x` (rows, n), n at most `samples`, to each of `rows` (rows,)."""
+        if self._library is not None and len(rows) >= FEWEST_IN_C:
+            append_samples(self._library, self._x, self.head, rows, x)
+            return
         self._x.reshape(-1)[self._places(rows, self.head[rows], x.shape[1])] = x
         self.head[rows] += x.shape[1]
 
@@ -64,6 +73,8 @@ class SampleRing:
     def windows(self, rows: RowIndexArray, firsts: NDArray[np.int64], count: int) -> FloatArray:
         """Return `count` samples from index `firsts` (n,) on of `rows` (n,): (n, count). Behind the head: stale
         values."""
+        if self._library is not None and len(rows) >= FEWEST_IN_C:
+            return copy_windows(self._library, self._x, rows, firsts, count)
         samples: FloatArray = self._x.reshape(-1).take(self._places(rows, firsts, count))
         return samples
 

@@ -67,8 +67,9 @@ INLINE void compute_tile(const layer *of, int first, int output, const int sampl
         }
 }
 
-/* Compute all outputs of a layer for `samples` samples. */
-INLINE void compute_layer(const layer *of, int samples)
+/* Compute all outputs of a layer for `samples` samples. A function of its own: compiled once for each processor. */
+FOR_EACH_PROCESSOR
+void compute_layer(const layer *of, int samples)
 {
     int output = 0;
     while (output < of->outputs) {

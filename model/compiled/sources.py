@@ -18,6 +18,7 @@ CONTRACTED = {
     "qrs_detector.c": "off",
     "qrs_evidence.c": "off",
     "qrs_filter.c": "off",
+    "sample_ring.c": "off",
     "source_digest.c": "off",
     "window_features.c": "fast",
 }
