@@ -59,6 +59,7 @@ class BedsOfRuns:
 
     def __init__(self, runs: Sequence[StreamedRun], beds: Sequence[MonitoredBed]) -> None:
         self.runs, self.beds, self.rows = runs, beds, rows_of(beds)
+        self.last_row = int(self.rows.max(initial=-1))
         self._inputs: list[BedInput | None] = []
         self._alike: list[AlikeBeds] = []
         self._opened = -1

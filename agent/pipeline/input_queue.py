@@ -68,6 +68,10 @@ class InputQueue:
         self._passing = PassingLeads()
         self._together: list[BedsTogether] = []
         """Blocks of beds that do not wait otherwise: the next turn takes them all."""
+        self._taken = np.zeros(1, np.bool_)
+        """(rows,) which beds have a block among these, ..."""
+        self._waits = np.zeros(1, np.bool_)
+        """... and which wait otherwise."""
         self._opened = 0
         """Inputs of beds that were opened or closed."""
         self._left = 0.0
@@ -103,7 +107,7 @@ class InputQueue:
         passed = np.zeros(len(beds), np.bool_)
         if len(messages) >= LEAST_TOGETHER:
             rows = rows_of(beds)
-            free = self._free(rows) & _once(rows)
+            free = self._free(rows, int(rows.max())) & _once(rows)
             for chunks in join_alike_chunks([bed.input for bed in beds], messages, self._piece, self._passing):
                 self._pass_on(AlikeBeds(chunks.alike, beds), chunks, free, passed, left)
         for place in (~passed).nonzero()[0].tolist():
@@ -117,7 +121,7 @@ class InputQueue:
         left: dict[int, FloatArray | None] = {}
         passed = np.zeros(len(bundled.beds), np.bool_)
         if 0 < chunk.samples <= self._piece:
-            free = self._free(bundled.rows)
+            free = self._free(bundled.rows, bundled.last_row)
             bundled.find_alike(self._opened, self._passing)
             for alike, chunks in bundled.convert(chunk):
                 self._pass_on(alike, chunks, free, passed, left)
@@ -129,16 +133,13 @@ class InputQueue:
         block = self.block
         if self.turn < inf:
             block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self))))
-        rows = np.array([waiting.bed.row for waiting in self._waiting.values()], np.intp)
-        turned = zip(list(self._waiting.items()), self._untaken(rows).tolist(), strict=True)
-        few: list[str] = []
-        many: list[str] = []
-        for (name, waiting), is_turned in turned:
-            if is_turned:
-                (few if waiting.samples <= self._piece else many).append(name)
+        turned = {name: waiting for name, waiting in self._waiting.items() if not self._taken[waiting.bed.row]}
+        few = [name for name, waiting in turned.items() if waiting.samples <= self._piece]
+        many = [name for name, waiting in turned.items() if waiting.samples > self._piece]
         self._left = self.turn - sum([len(together.rows) * together.x.shape[2] for together in self._together])
         yield from self._together
         self._together.clear()
+        self._taken[:] = False
         for name in few:
             yield from self._take_steps(name, block)
         for turn, name in enumerate(many):
@@ -153,19 +154,12 @@ class InputQueue:
         for waiting in list(self._waiting.values()):
             yield from self._drop(waiting)
         self._waiting.clear()
+        self._waits[:] = False
 
-    def _untaken(self, rows: RowIndexArray) -> NDArray[np.bool_]:
-        """Return which beds in these rows (n,) have no block in the next turn that is taken with those of others."""
-        if not self._together:
-            return np.ones(len(rows), np.bool_)
-        return np.isin(rows, np.concatenate([together.rows for together in self._together]), invert=True)
-
-    def _free(self, rows: RowIndexArray) -> NDArray[np.bool_]:
-        """Return which beds in these rows (n,) wait for nothing."""
-        free = self._untaken(rows)
-        if self._waiting:
-            free &= np.isin(rows, [waiting.bed.row for waiting in self._waiting.values()], invert=True)
-        return free
+    def _free(self, rows: RowIndexArray, last_row: int) -> NDArray[np.bool_]:
+        """Return which beds in these rows (n,) wait for nothing; none is in a row behind `last_row`."""
+        self._make_room(last_row)
+        return ~(self._taken[rows] | self._waits[rows])
 
     def _pass_on(
         self,
@@ -186,7 +180,8 @@ class InputQueue:
         left.update((int(places[i]), x[i]) for i in (plain & ~taken).nonzero()[0].tolist())
         if taken.any():
             passed[places[taken]] = True
-            self._together.append(alike.join(chunks, taken))
+            self._together.append(together := alike.join(chunks, taken))
+            self._taken[together.rows] = True
 
     def _put_one(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None) -> None:
         """Take a message by itself; `x` (leads, n) mV if it is a chunk that was converted."""
@@ -212,7 +207,7 @@ class InputQueue:
         return isinstance(message, Chunk) and message.fs != FS and not filters_loaded(self._patient)
 
     def _put_off(self, bed: MonitoredBed, message: Chunk | Gap | End) -> None:
-        waiting = self._waiting.setdefault(bed.name, _WaitingBed(bed))
+        waiting = self._let_wait(bed)
         waiting.messages.append(message)
         waiting.samples += _message_samples(message)
 
@@ -273,12 +268,26 @@ class InputQueue:
 
     def _put(self, bed: MonitoredBed, steps: Sequence[InputStep]) -> None:
         if steps:
-            waiting = self._waiting.get(bed.name)
-            if waiting is None:
-                waiting = self._waiting[bed.name] = _WaitingBed(bed)
+            waiting = self._let_wait(bed)
             waiting.steps.extend(steps)
             for step in steps:
                 waiting.samples += _step_samples(step)
+
+    def _let_wait(self, bed: MonitoredBed) -> _WaitingBed:
+        """Return what waits of a bed."""
+        waiting = self._waiting.get(bed.name)
+        if waiting is None:
+            waiting = self._waiting[bed.name] = _WaitingBed(bed)
+            self._make_room(bed.row)
+            self._waits[bed.row] = True
+        return waiting
+
+    def _make_room(self, last_row: int) -> None:
+        """Make room for the rows of beds up to this one."""
+        more = last_row + 1 - len(self._waits)
+        if more > 0:
+            more = max(more, len(self._waits))
+            self._waits, self._taken = np.pad(self._waits, (0, more)), np.pad(self._taken, (0, more))
 
     def _take_steps(self, name: str, block: int) -> Iterator[tuple[MonitoredBed, InputStep]]:
         """Take a few steps of a bed, up to its next block."""
@@ -292,6 +301,7 @@ class InputQueue:
                 break
         if not waiting.steps and not waiting.messages:
             del self._waiting[name]
+            self._waits[waiting.bed.row] = False
 
     def _take_step(self, waiting: _WaitingBed, block: int) -> InputStep | None:
         """Take the next step of a bed, of its samples the first `block`; None if there is none."""
