@@ -199,6 +199,14 @@ class AlikeInputs(NamedTuple):
         slots = np.array([one.slots_among(passing) for one in inputs])
         return cls(np.array(places), inputs, inputs[0].columns, offsets, scales, slots)
 
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[int, "AlikeInputs"]]) -> "AlikeInputs":
+        """Return inputs with the same columns as alike; each part with the place of its first bed among all."""
+        places = np.concatenate([first + part.places for first, part in parts])
+        inputs = [one for _, part in parts for one in part.inputs]
+        arrays = (np.concatenate(some) for some in zip(*(part[3:] for _, part in parts), strict=True))
+        return cls(places, inputs, parts[0][1].columns, *arrays)
+
     def convert(self, firsts: Sequence[int], counts: NDArray[np.int32]) -> "AlikeChunks":
         """Convert counts (k, n, all leads) from samples `firsts` (k,) on."""
         return AlikeChunks(self, firsts, *convert_counts(counts, self.columns, self.offsets, self.scales))

@@ -28,30 +28,25 @@ class BedsTogether:
 
 
 class AlikeBeds:
-    """Beds of the same bundle with `inputs` that are alike."""
+    """Beds with `inputs` that are alike."""
 
-    def __init__(self, inputs: AlikeInputs, beds: Sequence[MonitoredBed]) -> None:
-        """Find them among the `beds` of the bundle."""
-        self.inputs = inputs
-        self.beds = [beds[place] for place in inputs.places.tolist()]
-        self.rows = rows_of(self.beds)
-        self._lead_rows: RowIndexArray | None = None
-        """Known once a block of every bed was taken: a bed gets the rows of its leads as its run starts."""
+    def __init__(self, inputs: AlikeInputs, beds: list[MonitoredBed], rows: RowIndexArray) -> None:
+        self.inputs, self.beds, self.rows = inputs, beds, rows
+
+    @classmethod
+    def among(cls, beds: Sequence[MonitoredBed], inputs: AlikeInputs) -> "AlikeBeds":
+        """Return those of `beds` at the places of `inputs`."""
+        chosen = [beds[place] for place in inputs.places.tolist()]
+        return cls(inputs, chosen, rows_of(chosen))
 
     def join(self, chunks: AlikeChunks, taken: NDArray[np.bool_]) -> BedsTogether:
         """Return the block of the chunks that were `taken` (k,)."""
-        if taken.all():
-            if self._lead_rows is None:
-                self._lead_rows = self._rows_of_leads(self.beds)
-            return BedsTogether(self.beds, self.rows, self._lead_rows, chunks.firsts, chunks.x)
-        chosen = taken.nonzero()[0].tolist()
-        beds, firsts = [self.beds[i] for i in chosen], [chunks.firsts[i] for i in chosen]
-        lead_rows = self._rows_of_leads(beds) if self._lead_rows is None else self._lead_rows[taken]
-        return BedsTogether(beds, self.rows[taken], lead_rows, firsts, chunks.x[taken])
-
-    def _rows_of_leads(self, beds: Sequence[MonitoredBed]) -> RowIndexArray:
-        leads = len(self.inputs.columns)
-        return np.array([bed.lead_rows[:leads] for bed in beds])
+        beds, rows, firsts, x, leads = self.beds, self.rows, chunks.firsts, chunks.x, len(self.inputs.columns)
+        if not taken.all():
+            chosen = taken.nonzero()[0].tolist()
+            beds, firsts = [beds[i] for i in chosen], [firsts[i] for i in chosen]
+            rows, x = rows[taken], x[taken]
+        return BedsTogether(beds, rows, np.array([bed.lead_rows[:leads] for bed in beds]), firsts, x)
 
 
 class BedsOfRuns:
@@ -59,28 +54,41 @@ class BedsOfRuns:
 
     def __init__(self, runs: Sequence[StreamedRun], beds: Sequence[MonitoredBed]) -> None:
         self.runs, self.beds, self.rows = runs, beds, rows_of(beds)
-        self.last_row = int(self.rows.max(initial=-1))
+        self.alike: list[AlikeBeds] = []
         self._inputs: list[BedInput | None] = []
-        self._alike: list[AlikeBeds] = []
         self._opened = -1
 
     def find_alike(self, opened: int, passing: PassingLeads) -> None:
-        """Find the beds that are alike; `opened` counts the inputs that were opened or closed, of any bed."""
+        """Find the beds that are `alike`; `opened` counts the inputs that were opened or closed, of any bed."""
         if opened != self._opened:
             self._opened, inputs = opened, [bed.input for bed in self.beds]
             if inputs != self._inputs:
                 groups = group_alike_inputs(self.runs, inputs, passing)
-                self._inputs, self._alike = inputs, [AlikeBeds(group, self.beds) for group in groups]
+                self._inputs, self.alike = inputs, [AlikeBeds.among(self.beds, group) for group in groups]
 
-    def convert(self, chunk: BedsChunk) -> Iterator[tuple[AlikeBeds, AlikeChunks]]:
-        """Yield the beds that are alike with their samples."""
-        for alike in self._alike:
-            places = alike.inputs.places
-            if len(places) == len(self.beds):
-                yield alike, alike.inputs.convert(chunk.firsts, chunk.counts)
-            else:
-                firsts = [chunk.firsts[place] for place in places.tolist()]
-                yield alike, alike.inputs.convert(firsts, chunk.counts[places])
+
+def convert_together(
+    bundles: Sequence[tuple[BedsOfRuns, BedsChunk]], most: int
+) -> Iterator[tuple[AlikeBeds, AlikeChunks]]:
+    """Yield the beds of bundles that are alike with their samples: places are those among the beds of all bundles.
+
+    Left out are bundles with more than `most` samples of each bed.
+    """
+    groups: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, AlikeBeds, BedsChunk]]] = {}
+    first = 0
+    for bundled, chunk in bundles:
+        for alike in bundled.alike if 0 < chunk.samples <= most else ():
+            groups.setdefault((alike.inputs.columns, chunk.counts.shape[1:]), []).append((first, alike, chunk))
+        first += len(bundled.beds)
+    for group in groups.values():
+        inputs = AlikeInputs.joined([(first, alike.inputs) for first, alike, _ in group])
+        beds = [bed for _, alike, _ in group for bed in alike.beds]
+        counts = np.concatenate([chunk.counts[alike.inputs.places] for _, alike, chunk in group])
+        firsts = [chunk.firsts[place] for _, alike, chunk in group for place in alike.inputs.places.tolist()]
+        yield (
+            AlikeBeds(inputs, beds, np.concatenate([alike.rows for _, alike, _ in group])),
+            inputs.convert(firsts, counts),
+        )
 
 
 def rows_of(beds: Sequence[MonitoredBed]) -> RowIndexArray:

@@ -20,7 +20,7 @@ from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
 from agent.core.messages import UNANALYSED_REASON, BedsChunk, Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
-from agent.pipeline.bundled_beds import AlikeBeds, BedsOfRuns, BedsTogether, rows_of
+from agent.pipeline.bundled_beds import AlikeBeds, BedsOfRuns, BedsTogether, convert_together, rows_of
 from agent.pipeline.monitored_bed import MonitoredBed
 from model.errors import StreamError
 from model.records.resample import FS, filters_loaded
@@ -107,26 +107,37 @@ class InputQueue:
         passed = np.zeros(len(beds), np.bool_)
         if len(messages) >= LEAST_TOGETHER:
             rows = rows_of(beds)
-            free = self._free(rows, int(rows.max())) & _once(rows)
+            free = self._free(rows) & _once(rows)
             for chunks in join_alike_chunks([bed.input for bed in beds], messages, self._piece, self._passing):
-                self._pass_on(AlikeBeds(chunks.alike, beds), chunks, free, passed, left)
+                self._pass_on(AlikeBeds.among(beds, chunks.alike), chunks, free, passed, left)
         for place in (~passed).nonzero()[0].tolist():
             self._put_one(beds[place], messages[place], left.get(place))
 
-    def put_together(self, bundled: BedsOfRuns, chunk: BedsChunk, patient: bool = True) -> None:
-        """Take samples of many beds that came together, each of another bed. `patient`: as for `put`."""
+    def put_together(self, bundles: Sequence[tuple[BedsOfRuns, BedsChunk]], patient: bool = True) -> None:
+        """Take samples of many beds that came in bundles, each bundle with its beds. `patient`: as for `put`."""
         self._patient = patient
-        for bed in bundled.beds:
-            bed.arrived_s, bed.sent_s = chunk.arrived_s, chunk.sent_s
+        rows = np.concatenate([bundled.rows for bundled, _ in bundles])
+        if len(bundles) == 1 or len(np.unique(rows)) == len(rows):
+            self._put_bundles(bundles, rows)
+        else:  # a bed is in several, which are taken one after another
+            for bundled, chunk in bundles:
+                self._put_bundles([(bundled, chunk)], bundled.rows)
+
+    def _put_bundles(self, bundles: Sequence[tuple[BedsOfRuns, BedsChunk]], rows: RowIndexArray) -> None:
+        """Take bundles of beds in `rows` (all,), each of them in one bundle."""
         left: dict[int, FloatArray | None] = {}
-        passed = np.zeros(len(bundled.beds), np.bool_)
-        if 0 < chunk.samples <= self._piece:
-            free = self._free(bundled.rows, bundled.last_row)
+        passed, free = np.zeros(len(rows), np.bool_), self._free(rows)
+        for bundled, chunk in bundles:
+            for bed in bundled.beds:
+                bed.arrived_s, bed.sent_s = chunk.arrived_s, chunk.sent_s
             bundled.find_alike(self._opened, self._passing)
-            for alike, chunks in bundled.convert(chunk):
-                self._pass_on(alike, chunks, free, passed, left)
-        for place in (~passed).nonzero()[0].tolist():
-            self._put_one(bundled.beds[place], chunk.chunk(place), left.get(place))
+        for alike, chunks in convert_together(bundles, self._piece):
+            self._pass_on(alike, chunks, free, passed, left)
+        first = 0
+        for bundled, chunk in bundles:
+            for place in (~passed[first : first + len(bundled.beds)]).nonzero()[0].tolist():
+                self._put_one(bundled.beds[place], chunk.chunk(place), left.get(first + place))
+            first += len(bundled.beds)
 
     def next_turn(self) -> Iterator[BedsTogether | tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
@@ -156,9 +167,9 @@ class InputQueue:
         self._waiting.clear()
         self._waits[:] = False
 
-    def _free(self, rows: RowIndexArray, last_row: int) -> NDArray[np.bool_]:
-        """Return which beds in these rows (n,) wait for nothing; none is in a row behind `last_row`."""
-        self._make_room(last_row)
+    def _free(self, rows: RowIndexArray) -> NDArray[np.bool_]:
+        """Return which beds in these rows (n,) wait for nothing."""
+        self._make_room(int(rows.max(initial=0)))
         return ~(self._taken[rows] | self._waits[rows])
 
     def _pass_on(

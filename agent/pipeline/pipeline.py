@@ -97,9 +97,9 @@ class Pipeline:
         began_s = self._clock()
         for is_together, group in groupby(messages, lambda message: isinstance(message, BedsChunk)):
             if is_together:
-                for chunk in cast(Iterator[BedsChunk], group):
-                    bundled = self._beds_of_runs(chunk.runs)
-                    self._inbox.put_together(bundled, chunk, patient=not shared)
+                bundles = [(self._beds_of_runs(chunk.runs), chunk) for chunk in cast(Iterator[BedsChunk], group)]
+                self._inbox.put_together(bundles, patient=not shared)
+                for bundled, chunk in bundles:
                     self._note_arrivals(bundled.beds, bundled.rows, chunk.arrived_s)
             else:
                 parts = cast(list[Chunk | Gap | End], list(group))
