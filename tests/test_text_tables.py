@@ -37,6 +37,15 @@ def test_separators(tmp_path: Path, separator: str, titled: bool) -> None:
     np.testing.assert_array_equal(found, COUNTS / 1000)
 
 
+@pytest.mark.parametrize("rest", ["1", "12.3", "99", "0.5,0.2", "# stop"])
+def test_a_last_row_that_is_cut_off(tmp_path: Path, rest: str) -> None:
+    """What a logger had begun to write as it was killed is no row: its time may be any."""
+    rows = [f"{t:.6f},{a},{b}" for t, (a, b) in zip(TIMES, BOTH, strict=True)]
+    record, found = opened(tmp_path / "a.csv", lines("time_s,MLII_mV,V1_mV", rows) + rest)
+    assert (record.fs, record.length) == (FS, len(COUNTS))
+    np.testing.assert_array_equal(found, COUNTS / 1000)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encodings(tmp_path: Path, encoding: str, end: str) -> None:

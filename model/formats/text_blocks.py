@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ class TextRows:
         """Yield the first byte of each block of whole rows, and the one behind it."""
         start = self._layout.start
         with _open_table(self._path) as file:
-            size = file.seek(0, 2)
+            size = self._whole_size(file)
             while start < size:
                 file.seek(start + BLOCK_BYTES)
                 rest = file.readline(LONGEST_ROW)
@@ -108,6 +108,14 @@ class TextRows:
                 stop = min(size, start + BLOCK_BYTES + len(rest))
                 yield start, stop
                 start = stop
+
+    def _whole_size(self, file: BinaryIO) -> int:
+        """Return the bytes of the file without a last row that ends before its leads: whoever wrote it was cut off."""
+        size = file.seek(0, 2)
+        file.seek(max(self._layout.start, size - LONGEST_ROW))
+        last = file.read().rpartition(b"\n")[2]
+        cells = split_cells(last.decode(self._layout.encoding, "replace"), self._layout.separator)
+        return size - len(last) if len(cells) <= max(self._leads) else size
 
     def _parse(self, start: int, stop: int, clocks: Sequence[ClockColumn]) -> Any:
         """Return a data frame of the columns wanted; samples are numbers, NaN where a cell holds none."""
