@@ -31,8 +31,9 @@ STAGGER_S = 11.0
 """Beds of a ward start this far apart in their records ..."""
 STAGGER_WITHIN_S = 600.0
 """... within this time."""
-BEGIN_WITHIN_S = 1.0
-"""Time within which the beds of a ward begin: no two devices were switched on in the same instant."""
+BEGIN_WITHIN_S = 0.8
+"""Time within which the beds of a ward begin: no two devices were switched on in the same instant. A monitor admits any
+number of names for a second."""
 PHASE_SLOT_S = 0.01
 """Phases are multiples of this: waking up for every packet of a large ward would cost more than sending it."""
 MOST_BEDS = 10_000

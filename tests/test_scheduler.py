@@ -10,10 +10,12 @@ import pytest
 
 from agent.core.messages import Chunk, End
 from agent.device.bundle_writer import P, send_each
+from agent.link.bed_admission import ADMIT_ALL_S
 from agent.wire.packets import decode_frames
 from model.errors import ConfigError, RecordError
 from simulator.record_replay import ReplayPlan
 from simulator.scheduler import (
+    BEGIN_WITHIN_S,
     PlaybackSpeed,
     ReplayStatus,
     SchedulerClock,
@@ -148,9 +150,9 @@ def test_beds_are_spread() -> None:
 
 def test_a_ward_begins_within_a_second() -> None:
     """As many beds in each tenth of a second; as many instants as before at which beds send."""
-    phases = np.array(spread_phases(1000, 0.2, 1.0))
-    assert 0 <= phases.min() < phases.max() < 1
-    assert set(np.histogram(phases, 10, (0, 1))[0]) == {100}
+    phases = np.array(spread_phases(1000, 0.2, BEGIN_WITHIN_S))
+    assert 0 <= phases.min() < phases.max() < BEGIN_WITHIN_S < ADMIT_ALL_S
+    assert set(np.histogram(phases, 8, (0, BEGIN_WITHIN_S))[0]) == {125}
     assert len(set(np.round(phases % 0.2, 6) % 0.2)) == 20
     assert max(spread_phases(1000, 0.2, 0.0)) < 0.2
     assert spread_phases(1, 0.04, 1.0) == [0]

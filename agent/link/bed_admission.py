@@ -4,7 +4,7 @@ A new name is watched from its first packet on while few of the watched beds hav
 watched from its second packet on, and what was sent before is fetched.
 """
 
-ADMIT_ALL_S = 2.0
+ADMIT_ALL_S = 1.0
 """After the first packet of all every name is admitted for this time: a whole ward comes at about the same moment."""
 MOST_SINGLE_PACKET_BEDS = 64
 """With this number of beds that have sent one packet, a new name has to come twice."""
