@@ -1,6 +1,7 @@
 """A device in a process of its own, for one command that runs it and its monitor together."""
 
 import contextlib
+import secrets
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ SETTLED_S = 0.5
 KEPT_LINES = 100
 """Lines of a device that wait to be shown."""
 MESSAGE_PREFIX = "ecg-agent: "
+FREE_PORTS = range(20_000, 32_000)
+"""Ports that no system hands out by itself: those of Linux begin at 32,768, of others at 49,152."""
 
 
 class DeviceProcess:
@@ -86,10 +89,13 @@ def device_error(code: int, line: str) -> EcgError:
 
 
 def find_free_endpoint() -> str:
-    """Return an endpoint of this machine whose port and the next one are free."""
+    """Return an endpoint of this machine whose port and the next one are free.
+
+    They are none that the system hands out: another program could be given them before they are used.
+    """
     while True:
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
+        port = secrets.choice(FREE_PORTS)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
             second.bind(("127.0.0.1", port + 1))
             return f"tcp://127.0.0.1:{port}"
