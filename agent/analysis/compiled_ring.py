@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from agent.analysis.stage import RowIndexArray
 from agent.core.messages import FloatArray
-from model.compiled.library import array_address
+from model.compiled.library import array_pointers
 
 
 def copy_windows(
@@ -21,7 +21,12 @@ def copy_windows(
     if firsts.shape != rows.shape:
         raise ValueError(f"{firsts.shape} first samples for {rows.shape} rows")
     windows = np.empty((len(rows), count), np.float32)
-    library.copy_windows(*_ring(rings), *_arrays(len(rows), rows, firsts), *_arrays(count, windows))
+    number = ctypes.c_int64
+    library.copy_windows(
+        *(*array_pointers(rings), number(rings.shape[1])),
+        *(number(len(rows)), *array_pointers(rows, firsts)),
+        *(number(count), *array_pointers(windows)),
+    )
     return windows
 
 
@@ -32,8 +37,11 @@ def append_samples(
     rows, x = _checked_rows(rings, rows, x.shape[1]), np.ascontiguousarray(x, np.float32)
     if len(x) != len(rows) or len(heads) != len(rings):
         raise ValueError(f"samples {x.shape} and heads {heads.shape} for {rows.shape} of {len(rings)} rows")
+    number = ctypes.c_int64
     library.append_samples(
-        *_ring(rings), ctypes.c_void_p(array_address(heads)), *_arrays(len(rows), rows), *_arrays(x.shape[1], x)
+        *(*array_pointers(rings), number(rings.shape[1]), *array_pointers(heads)),
+        *(number(len(rows)), *array_pointers(rows)),
+        *(number(x.shape[1]), *array_pointers(x)),
     )
 
 
@@ -43,12 +51,3 @@ def _checked_rows(rings: FloatArray, rows: RowIndexArray, count: int) -> RowInde
     if count > rings.shape[1]:
         raise ValueError(f"{count} samples of a ring of {rings.shape[1]}")
     return np.ascontiguousarray(rows, np.int64)
-
-
-def _ring(rings: FloatArray) -> tuple[ctypes.c_void_p, ctypes.c_int64]:
-    return ctypes.c_void_p(array_address(rings)), ctypes.c_int64(rings.shape[1])
-
-
-def _arrays(number: int, *arrays: NDArray[np.generic]) -> list[ctypes.c_int64 | ctypes.c_void_p]:
-    """Return a number, and where arrays lie."""
-    return [ctypes.c_int64(number), *(ctypes.c_void_p(array_address(array)) for array in arrays)]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from agent.analysis.lead_input import MOST_MILLIVOLTS, counts_to_millivolts
 from agent.core.messages import MISSING, FloatArray
-from model.compiled.library import array_address, load_library
+from model.compiled.library import array_pointers, load_library
 from model.records.resample import FS
 from model.records.signal_conditioning import is_pulse_single, least_jump, plain_rows
 
@@ -51,12 +51,12 @@ def _convert_in_c(
     jump = least_jump(FS)
     library.convert_counts(
         *map(number, (beds, n, width, leads)),
-        *(ctypes.c_void_p(array_address(array)) for array in given),
+        *array_pointers(*given),
         ctypes.c_int32(MISSING),
         ctypes.c_double(MOST_MILLIVOLTS),
         ctypes.c_int32(is_pulse_single(FS)),
         single(jump),
         single(-jump * jump),
-        *(ctypes.c_void_p(array_address(array)) for array in (x, plain)),
+        *array_pointers(x, plain),
     )
     return x, plain

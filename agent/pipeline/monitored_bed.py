@@ -34,8 +34,6 @@ class MonitoredBed:
     refused: str = ""
     """Why the stream cannot be monitored, "" if it can."""
     ended: bool = False
-    silent: bool = False
-    """Whether it is alarmed that no data come."""
     contested: bool = False
     """Whether it is alarmed that two devices send as this bed."""
     lead_rows: list[int] = field(default_factory=list)

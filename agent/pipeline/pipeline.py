@@ -77,7 +77,7 @@ class Pipeline:
         self._interrupted: set[int] = set()
         """Rows of the beds that may be in a gap, or have a lead without values."""
         self._silent: set[int] = set()
-        """Rows of the beds from which nothing comes."""
+        """Rows of the beds of which it is alarmed that no data come."""
         self._contested = False
         """Whether there are beds as which two devices send."""
         self._busy = False
@@ -292,8 +292,7 @@ class Pipeline:
         late = (now_s - self.alarms.arrived_s[: len(beds)] >= self._lost_s).nonzero()[0]
         for bed in [beds[row] for row in late.tolist()]:
             bed.heard_s = max(bed.heard_s, heard_s(bed.name))
-            if bed.status(now_s, self._lost_s) == "no data" and not bed.silent:
-                bed.silent = True
+            if bed.status(now_s, self._lost_s) == "no data" and bed.row not in self._silent:
                 self._silent.add(bed.row)
                 self.alarms.report_by_clock(bed.row, "no data", True, now_s)
         for bed in beds if contested or self._contested else ():
@@ -328,8 +327,7 @@ class Pipeline:
         """Note that samples of `beds`, in `rows` (n,), arrived at Unix times `at_s`: they are silent no longer."""
         self.alarms.note_arrivals(rows, at_s)
         for bed in beds if self._silent else ():
-            if bed.silent:
-                bed.silent = False
+            if bed.row in self._silent:
                 self._silent.remove(bed.row)
                 self.alarms.report_by_clock(bed.row, "no data", False, bed.arrived_s)
 

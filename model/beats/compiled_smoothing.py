@@ -8,7 +8,7 @@ import numpy as np
 from model.beats import cluster_smoothing
 from model.beats.cluster_smoothing import CLASS_BIAS, NO_BEAT, ClusterSmoothing
 from model.beats.templates import CLUSTER_COUNT
-from model.compiled.library import array_address, load_library
+from model.compiled.library import array_address, array_pointers, load_library
 
 OUTCOMES = len(CLASS_BIAS)
 NUMBERS = {
@@ -77,8 +77,7 @@ class CompiledSmoothing:
             np.array(noise, np.float64),
         )
         made = np.empty((count, NO_BEAT)), np.empty(count, np.bool_)
-        addresses = [ctypes.c_void_p(array_address(array)) for array in (*given, *made)]
-        self._call(ctypes.byref(self._in_c), ctypes.c_int64(count), *addresses)
+        self._call(ctypes.byref(self._in_c), ctypes.c_int64(count), *array_pointers(*given, *made))
         found = zip(*(array.tolist() for array in made), strict=True)
         return [tuple(probabilities) if is_beat else None for probabilities, is_beat in found]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.compiled.library import array_address
+from model.compiled.library import array_address, array_pointers
 
 SLOW_QUANTILES = 4
 STATE = (  # noqa: SIM905  # a list of words reads better
@@ -76,5 +76,5 @@ class CompiledTemplates:
             np.empty(count, np.bool_),
             np.empty(count, np.float32),
         )
-        self._call(self._address, count, *(ctypes.c_void_p(array_address(array)) for array in (*kept, *made)))
+        self._call(self._address, count, *array_pointers(*kept, *made))
         return made

@@ -29,3 +29,8 @@ def array_address(array: NDArray[Any]) -> int:
     assert array.flags.c_contiguous
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def array_pointers(*arrays: NDArray[Any]) -> list[ctypes.c_void_p]:
+    """Return where contiguous arrays lie, as a call in C takes it. Whoever uses that keeps the arrays."""
+    return [ctypes.c_void_p(array_address(array)) for array in arrays]

@@ -11,7 +11,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from model.compiled.library import array_address
+from model.compiled.library import array_address, array_pointers
 from model.nets.net_size import SURELY_NORMAL
 
 LANES, PAD, MOST_BLOCKS = 8, 2, 8
@@ -84,7 +84,7 @@ class CompiledContextNet:
         if beats.ndim != 2 or beats.shape[1] != self._inputs:
             raise ValueError(f"beats {beats.shape} instead of (n, {self._inputs})")
         said, work = np.empty((len(beats), self._classes), np.float32), np.empty(self._work, np.float32)
-        pointers = [ctypes.c_void_p(array_address(array)) for array in (beats, work, said)]
+        pointers = array_pointers(beats, work, said)
         self._call(ctypes.byref(self._in_c), pointers[0], len(beats), *pointers[1:])
         return said
 

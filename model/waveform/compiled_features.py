@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.compiled.library import array_address
+from model.compiled.library import array_address, array_pointers
 
 Floats = NDArray[np.float32]
 MOST_PASSES = 4
@@ -75,10 +75,10 @@ class CompiledFeatures:
         aligned = -(-array_address(work) // ALIGNMENT) * ALIGNMENT
         found = self._call(
             ctypes.byref(self._in_c),
-            ctypes.c_void_p(array_address(windows)),
+            *array_pointers(windows),
             ctypes.c_int64(count),
             ctypes.c_void_p(aligned),
-            *(ctypes.c_void_p(array_address(array)) for array in made),
+            *array_pointers(*made),
         )
         assert found == self._in_c.features
         return made
