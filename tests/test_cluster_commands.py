@@ -80,6 +80,11 @@ run_command_line()
 """The program, which is terminated when Ray's C++ has come up and `ray.init` has not returned yet."""
 
 
+def folders_of(process: subprocess.Popen[str]) -> list[Path]:
+    """The folders of Ray that a process has left: those of other tests, which run beside this one, are not its own."""
+    return list(Path("/tmp").glob(f"ecg-agent-ray-{process.pid}-*"))
+
+
 def environment() -> dict[str, str]:
     """The environment of a process, without settings of whoever runs the tests."""
     return {key: value for key, value in os.environ.items() if not key.startswith("ECG_AGENT_")}
@@ -260,7 +265,6 @@ def test_a_sweep_goes_on_elsewhere(cluster: dict[str, str], tmp_path: Path, monk
 def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> None:
     """Ray that was started here ends with Ctrl-C, and leaves neither processes nor files nor words."""
     out = tmp_path / "out"
-    before = set(Path("/tmp").glob("ecg-agent-ray-*"))
     command = [*AGENT, "analyse", "--cluster", str(records), "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(
         command,
@@ -283,20 +287,22 @@ def test_an_own_cluster_ends_with_its_command(records: Path, tmp_path: Path) -> 
     assert (process.returncode, *said) == (130, "", "")
     _, alive = psutil.wait_procs(started, timeout=20)
     assert alive == []
-    assert set(Path("/tmp").glob("ecg-agent-ray-*")) <= before
+    assert folders_of(process) == []
     assert not [path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"]
 
 
 @pytest.mark.parametrize("joins", [True, False])
 def test_terminated_while_ray_comes_up(cluster: dict[str, str], records: Path, tmp_path: Path, joins: bool) -> None:
     """SIGTERM in the middle of Ray's start ends the command as Ctrl-C does, and leaves neither words nor processes."""
-    before = set(Path("/tmp").glob("ecg-agent-ray-*"))
     place = ["--cluster", cluster["RAY_ADDRESS"]] if joins else ["--cluster"]
     command = [sys.executable, "-c", TERMINATED, "analyse", str(records), "--out", str(tmp_path / "out"), *place]
     own = (cluster if joins else environment()) | {"PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run(command, env=own, cwd=REPOSITORY, capture_output=True, text=True, timeout=LONG_S)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
-    assert set(Path("/tmp").glob("ecg-agent-ray-*")) <= before
+    with subprocess.Popen(
+        command, env=own, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = process.communicate(timeout=LONG_S)
+    assert (process.returncode, *said) == (130, "", "")
+    assert folders_of(process) == []
 
 
 def test_who_does_not_answer(tmp_path: Path) -> None:

@@ -134,8 +134,8 @@ def _do_nothing(*_arguments: Any, **_options: Any) -> None:
 
 @contextmanager
 def _ray_folder() -> Iterator[str]:
-    """Yield a folder for Ray's own files, which is deleted at the end."""
-    folder = tempfile.mkdtemp(prefix="ecg-agent-ray-", dir=SHORT_FOLDER if SHORT_FOLDER.is_dir() else None)
+    """Yield a folder for Ray's own files, named after this process, which is deleted at the end."""
+    folder = tempfile.mkdtemp(prefix=f"ecg-agent-ray-{os.getpid()}-", dir=SHORT_FOLDER if SHORT_FOLDER.is_dir() else None)
     try:
         yield folder
     finally:
