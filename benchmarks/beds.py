@@ -1,11 +1,11 @@
 """One monitor against the number of its beds, in real time: `python -m benchmarks.beds [--beds 1,64,256,1024]`.
 
-A simulator on one core sends every bed in packets; a monitor on another follows them all and writes JSON lines.
-Measured: CPU seconds for an hour of one bed, stage by stage (`benchmarks.stages`, without start-up), gaps, added
-latency once it has warmed up, and memory. Packets hold 200 ms, as those of `ecg-agent simulate ward` do, unless
-`--packet-ms` says otherwise, and are sent together unless it is `--wire 1`. `--figure` draws cost against beds. The
-peer is OSEA's BeatDetectAndClassify in C, 0.148 CPU s an hour of one lead on this database; it neither receives nor
-shows.
+A simulator on one core sends every bed in packets; a monitor on another follows them all and writes JSON lines. From
+30 s on, when it has warmed up, it is measured as a whole process: CPU seconds for an hour of one bed, added latency,
+gaps and memory. A second run measures the main thread stage by stage (`benchmarks.stages`); its clocks cost some of it.
+Packets hold 200 ms, as those of `ecg-agent simulate ward` do, unless `--packet-ms` says otherwise, and are sent
+together unless it is `--wire 1`. `--figure` draws cost against beds. The peers are WFDB's xqrs, in the same run, and
+OSEA's BeatDetectAndClassify in C, 0.148 CPU s an hour of one lead on another machine; neither receives nor shows.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,8 @@ import numpy as np
 import psutil
 
 from benchmarks.figures import write_figures
-from benchmarks.processes import Sample, follow, sample, simulator, start
+from benchmarks.processes import Run, Sample, follow, sample, simulator, start
+from benchmarks.ward import peer
 from model.records.resample import FS
 
 OSEA_S = 0.148
@@ -52,26 +54,79 @@ LEAD_OPTIONS: dict[int, tuple[str, ...]] = {1: ("--lead", "MLII,V2"), 2: ()}
 """Every record has one of the leads II and V2, two of 48 have both."""
 
 
-def measure(
-    beds: int, seconds: float, packet_ms: float, tick_ms: float | None, leads: int, wire: int = 2, workers: int = 1
-) -> dict[str, Any]:
-    """Run simulator and monitor once with a number of beds, and return the figures. `wire`: version of the format.
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a monitor follows, and how: `wire` is the version of the format, `workers` the processes that share beds."""
 
-    Several workers are measured as whole processes, with their start, and not stage by stage.
-    """
-    os.environ["ECG_AGENT_MONITOR_TIMEOUT_S"] = "120"  # the first samples of thousands of beds take the simulator long
-    os.environ["ECG_AGENT_LINK_BUNDLES"] = "true" if wire > 1 else "false"
-    arguments = ("ward", "--beds", str(beds), "--loop", "--wait", "--packet-ms", str(packet_ms))
+    beds: int
+    seconds: float
+    packet_ms: float = 200.0
+    tick_ms: float | None = None
+    leads: int = 1
+    wire: int = 2
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A monitor that has ended: the run, its lines, CPU seconds by stage if measured so, and its simulator's share."""
+
+    run: Run
+    lines: list[dict[str, Any]]
+    stages_s: dict[str, float]
+    simulator_cpu_s: float
+    simulator_mb: float
+
+    @property
+    def analysed_s(self) -> float:
+        """Seconds of signal that were analysed, of all beds together."""
+        return float(sum(line["analysed"] for line in self.lines if line["type"] == "ledger") / FS)
+
+
+def measure(load: Load, xqrs_s: float) -> dict[str, Any]:
+    """Measure a load as a whole process, and of one worker once more by stage. `xqrs_s`: CPU s an hour of the peer."""
+    whole = watch(load, by_stage=False)
+    by_stage = watch(load, by_stage=True) if load.workers == 1 else whole
+    began_s = {line["bed"]: line["time_s"] for line in reversed(whole.lines) if line.get("kind") == "start"}
+    beats = [line for line in whole.lines if line["type"] == "beat"]
+    added = [beat["added_ms"] for beat in beats if beat["time_s"] - began_s[beat["bed"]] > WARM_S]
+    core_percent = whole.run.core_percent(WARM_S)
+    all_s = core_percent / 100 * HOUR_S / load.beds
+    stage_hours = by_stage.analysed_s / HOUR_S
+    return {
+        **asdict(load),
+        "share_analysed": whole.analysed_s / (load.beds * load.seconds),
+        "all_s": all_s,
+        "of_xqrs": all_s / xqrs_s,
+        "stages_s": {
+            group: sum(by_stage.stages_s.get(name, 0.0) for name in names) / stage_hours
+            for group, names in GROUPS.items()
+            if by_stage.stages_s
+        },
+        "core_percent": core_percent,
+        "gaps": whole.run.summary["gaps"],
+        "added_p50_ms": float(np.percentile(added, 50)),
+        "added_p99_ms": float(np.percentile(added, 99)),
+        "most_mb": max(moment.rss_mb for moment in whole.run.samples),
+        "simulator_s": whole.simulator_cpu_s / whole.analysed_s * HOUR_S,
+        "simulator_mb": whole.simulator_mb,
+    }
+
+
+def watch(load: Load, by_stage: bool) -> Watched:
+    """Run simulator and monitor once, the monitor as it is or with clocks in its stages."""
+    os.environ["ECG_AGENT_LINK_BUNDLES"] = "true" if load.wire > 1 else "false"
+    if load.tick_ms is not None:
+        os.environ["ECG_AGENT_MONITOR_TICK_MS"] = str(load.tick_ms)
+    arguments = ("ward", "--beds", str(load.beds), "--loop", "--wait", "--packet-ms", str(load.packet_ms))
     with tempfile.TemporaryDirectory() as folder, simulator(*arguments) as source:
         spent_file = Path(folder) / "stages.json"
         os.environ["STAGES_FILE"] = str(spent_file)
-        if tick_ms is not None:
-            os.environ["ECG_AGENT_MONITOR_TICK_MS"] = str(tick_ms)
-        options = ("--endpoint", source.endpoint, "--json", "--seconds", str(seconds), *LEAD_OPTIONS[leads])
-        if workers > 1:
-            monitor = start(*options, "--workers", str(workers), out=subprocess.PIPE)
-        else:
-            monitor = start(*options, out=subprocess.PIPE, module=("benchmarks.stages",))
+        options = ["--endpoint", source.endpoint, "--json", "--seconds", str(load.seconds), *LEAD_OPTIONS[load.leads]]
+        if load.workers > 1:
+            options += ["--workers", str(load.workers)]
+        monitor = start(*options, out=subprocess.PIPE, module=("benchmarks.stages" if by_stage else "agent",))
+        if load.workers == 1:
             _pin(source.process, 1)
             _pin(psutil.Process(monitor.pid), 0)
         assert monitor.stdout is not None
@@ -80,37 +135,11 @@ def measure(
         note = lambda: begun.append(sample(source.process))  # noqa: E731  # of the simulator, at the first line
         reader = threading.Thread(target=_read, args=(monitor.stdout, lines, note), daemon=True)
         reader.start()
-        run = follow(monitor, workers > 1)
+        run = follow(monitor, load.workers > 1)
         reader.join()
         simulated = sample(source.process)
-        spent: dict[str, float] = {"processes": run.cpu_s}
-        if workers == 1:
-            spent = json.loads(spent_file.read_text(encoding="utf-8"))
-    analysed_s = sum(line["analysed"] for line in lines if line["type"] == "ledger") / FS
-    began_s = {line["bed"]: line["time_s"] for line in reversed(lines) if line.get("kind") == "start"}
-    beats = [line for line in lines if line["type"] == "beat"]
-    added = [beat["added_ms"] for beat in beats if beat["time_s"] - began_s[beat["bed"]] > WARM_S]
-    hours = analysed_s / HOUR_S
-    return {
-        "beds": beds,
-        "packet_ms": packet_ms,
-        "wire": wire,
-        "workers": workers,
-        "leads": leads,
-        "analysed_s": analysed_s,
-        "share_analysed": analysed_s / (beds * seconds),
-        "stages_s": {group: sum(spent.get(name, 0.0) for name in names) / hours for group, names in GROUPS.items()},
-        "all_s": sum(spent.values()) / hours,
-        "of_osea": sum(spent.values()) / hours / OSEA_S,
-        "core_percent": run.core_percent(WARM_S),
-        "gaps": run.summary["gaps"],
-        "added_p50_ms": float(np.percentile(added, 50)),
-        "added_p99_ms": float(np.percentile(added, 99)),
-        "most_mb": max(moment.rss_mb for moment in run.samples),
-        "simulator_cpu_s": simulated.cpu_s,
-        "simulator_s": (simulated.cpu_s - begun[0].cpu_s) / hours,
-        "simulator_mb": simulated.rss_mb,
-    }
+        spent = json.loads(spent_file.read_text(encoding="utf-8")) if by_stage else {}
+    return Watched(run, lines, spent, simulated.cpu_s - begun[0].cpu_s, simulated.rss_mb)
 
 
 def _pin(process: psutil.Process, core: int) -> None:
@@ -169,22 +198,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/beds.json"), help="file of the figures")
     parser.add_argument("--figure", type=Path, help="draw cost against beds here, as SVG")
     options = parser.parse_args()
+    xqrs_s = peer()
+    print(f"WFDB xqrs, whole record: {xqrs_s:.3f} CPU s an hour of one lead")
     results = []
     for beds in map(int, options.beds.split(",")):
         how = options.seconds, options.packet_ms, options.tick_ms, options.leads, options.wire, options.workers
-        run = measure(beds, *how)
+        run = measure(Load(beds, *how), xqrs_s)
         results.append(run)
         print(
             f"{beds:5} beds, {options.packet_ms:g} ms: "
-            f"{run['all_s']:.2f} CPU s a bed-hour ({run['of_osea']:.1f} times OSEA), "
+            f"{run['all_s']:.2f} CPU s a bed-hour ({run['of_xqrs']:.2f} times xqrs), "
             f"{run['core_percent']:.0f} % of a core, {run['gaps']:.0f} gaps, added latency "
             f"p50 {run['added_p50_ms']:.0f} p99 {run['added_p99_ms']:.0f} ms, {run['most_mb']:.0f} MB, "
             f"{run['share_analysed']:.0%} of real time analysed",
             flush=True,
         )
-        spent = (run["stages_s"] if options.workers == 1 else {}) | {"simulator": run["simulator_s"]}
+        spent = run["stages_s"] | {"simulator": run["simulator_s"]}
         print("      " + ", ".join(f"{name} {value:.3f}" for name, value in spent.items()), flush=True)
-    write_figures(options.json, {"runs": results})
+    write_figures(options.json, {"xqrs_s": xqrs_s, "runs": results})
     if options.figure is not None:
         draw(results, options.figure)
 

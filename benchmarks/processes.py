@@ -26,6 +26,8 @@ from agent.wire.packets import decode_frames
 
 SAMPLED_S = 0.25
 """How often memory and CPU of a process are sampled."""
+PATIENCE_S = 120.0
+"""How much longer than its signal a run may take on a busy machine."""
 COLUMNS, ROWS = 120, 36
 SUMMARY = re.compile(
     r"(?P<beds>\d+) beds?, (?P<beats>\d+) beats, (?P<gaps>\d+) gaps .*?"
@@ -94,9 +96,13 @@ def simulator(*arguments: str, at: str | None = None) -> Iterator[Simulator]:
 
 
 def start(*arguments: str, out: int | IO[bytes], module: Sequence[str] = ("agent",)) -> subprocess.Popen[bytes]:
-    """Start a monitor whose standard output is `out`; the descriptor of a terminal is its keyboard too."""
+    """Start a monitor whose standard output is `out`; the descriptor of a terminal is its keyboard too.
+
+    It is patient: a simulator that starts beside it may take long on a busy machine, or with thousands of beds.
+    """
     keyboard = out if isinstance(out, int) and out >= 0 and os.isatty(out) else subprocess.DEVNULL
-    environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    environment = {"ECG_AGENT_MONITOR_TIMEOUT_S": f"{PATIENCE_S:g}"} | os.environ
+    environment |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", *module, "monitor", *arguments]
     return subprocess.Popen(command, stdin=keyboard, stdout=out, stderr=subprocess.PIPE, env=environment)
 
@@ -132,12 +138,14 @@ class Reader:
         """Return when the first line with `text` came after `after_s`; infinity if none did."""
         return next((at for at, line in self.lines if at > after_s and text in line), math.inf)
 
-    def wait(self, text: str, timeout_s: float = 120.0) -> None:
-        """Wait for a line with `text`."""
+    def wait(self, text: str, timeout_s: float = PATIENCE_S) -> None:
+        """Wait for a line with `text`. Raise SystemExit if none comes, or the monitor has ended without it."""
         until_s = time.monotonic() + timeout_s
         while self.first_s(text) == math.inf:
             if time.monotonic() > until_s:
                 raise SystemExit(f"the monitor did not write {text!r} within {timeout_s:g} s")
+            if not self._thread.is_alive() and self.first_s(text) == math.inf:
+                raise SystemExit(f"the monitor ended with {self._monitor.wait()} before it wrote {text!r}")
             time.sleep(0.02)
 
 

@@ -34,14 +34,12 @@ from agent.pipeline.pipeline import Pipeline
 from agent.recording.recorded_segments import read_segment_counts
 from agent.recording.sessions import RecordedSession
 from benchmarks.figures import write_figures
-from benchmarks.processes import Reader, sample, simulator, start
+from benchmarks.processes import PATIENCE_S, Reader, sample, simulator, start
 from benchmarks.proxy import Faults, Proxy
 from model.records.resample import FS
 from simulator.record_replay import RecordReplay, ReplayPlan
 
 RECORD = "208"
-PATIENCE_S = 120.0
-"""How much longer than its signal a run may take."""
 Figures = dict[str, float]
 BeatKey = tuple[int, str, tuple[float, ...]]
 """Sample, class and probabilities of a beat."""

@@ -64,12 +64,12 @@ Results = dict[str, Any]
 def beds_table(folder: Path) -> str:
     """Return cost, latency and memory against the number of beds."""
     figures = read_figures("beds", folder)
-    heads = ("beds", "CPU s a bed-hour", "of OSEA's 0.148", "of a core", "gaps", "added latency p50 / p99", "memory")
+    heads = ("beds", "CPU s a bed-hour", "of WFDB xqrs in the same run", "of a core", "gaps", "added latency p50 / p99", "memory")
     rows = [
         (
             f"{run['beds']:,}",
             _three_digits(run["all_s"]),
-            _three_digits(run["all_s"] / OSEA_S),
+            _three_digits(run["of_xqrs"]),
             f"{run['core_percent']:.0f} %",
             f"{run['gaps']:,.0f}",
             _latency(run),
