@@ -64,7 +64,15 @@ Results = dict[str, Any]
 def beds_table(folder: Path) -> str:
     """Return cost, latency and memory against the number of beds."""
     figures = read_figures("beds", folder)
-    heads = ("beds", "CPU s a bed-hour", "of WFDB xqrs in the same run", "of a core", "gaps", "added latency p50 / p99", "memory")
+    heads = (
+        "beds",
+        "CPU s a bed-hour",
+        "of WFDB xqrs in the same run",
+        "of a core",
+        "gaps",
+        "added latency p50 / p99",
+        "memory",
+    )
     rows = [
         (
             f"{run['beds']:,}",
