@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 import numpy as np
@@ -17,7 +17,6 @@ from agent.pipeline.bundled_beds import BedsTogether
 from agent.pipeline.input_queue import (
     BACKLOG_OF_ALL,
     BACKLOG_SAMPLES,
-    BLOCK_SAMPLES,
     OVERLOAD,
     PIECE_SAMPLES,
     TURN_SAMPLES,
@@ -25,6 +24,7 @@ from agent.pipeline.input_queue import (
 )
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pipeline import Pipeline
+from agent.pipeline.waiting_bed import BLOCK_SAMPLES
 from model.records.resample import FS
 
 NewWard = Callable[[], Pipeline]
@@ -165,7 +165,10 @@ def story(found: list[Result], bed: str) -> list[Result]:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_comes_together_is_as_if_it_came_bed_by_bed(new_auto_ward: NewWard, seed: int, shared: bool) -> None:
-    """Bundles of changing beds, chunks by themselves and gaps, several of a bed in a push: the same of each bed."""
+    """Bundles of changing beds, chunks by themselves and gaps, several of a bed in a push: the same of each bed.
+
+    A shared push ends after one turn, and often more comes before all is analysed.
+    """
     random = np.random.default_rng(seed)
     beds = {str(bed): record_counts("208", 40, start=20.0 * bed) for bed in range(9)}
     for counts in beds.values():
@@ -173,6 +176,8 @@ def test_what_comes_together_is_as_if_it_came_bed_by_bed(new_auto_ward: NewWard,
         counts[random.integers(100, 4500)] += 30_000  # a step that may be a pulse
     at = dict.fromkeys(beds, 0)
     one, other = new_auto_ward(), new_auto_ward()
+    for ward in (one, other) if shared else ():
+        ward._clock = iter(range(10**6)).__next__
     found: tuple[list[Result], list[Result]] = ([], [])
     while min(at.values()) < 4500:
         messages: list[Signal] = []
@@ -190,8 +195,11 @@ def test_what_comes_together_is_as_if_it_came_bed_by_bed(new_auto_ward: NewWard,
             break
         for ward, results, brought in zip((one, other), found, (messages, separate_chunks(messages)), strict=True):
             results += ward.push(brought, shared=shared)
-            while ward.waiting:
+            while ward.waiting and at["0"] % 3:
                 results += ward.push([], shared=shared)
+    for ward, results in zip((one, other), found, strict=True):
+        while ward.waiting:
+            results += ward.push([], shared=shared)
     for ward, results in zip((one, other), found, strict=True):
         results += ward.finish()
     for bed in beds:
@@ -200,7 +208,7 @@ def test_what_comes_together_is_as_if_it_came_bed_by_bed(new_auto_ward: NewWard,
     assert sum(isinstance(item, Beat) for item in found[0]) > 200
 
 
-def found_of(ward: Pipeline, messages: list[Chunk | Gap | End]) -> list[Result]:
+def found_of(ward: Pipeline, messages: Sequence[Signal]) -> list[Result]:
     """Take messages, analyse for one turn, and end."""
     ward._clock = iter(range(10**6)).__next__  # a push is over after one turn
     return [*ward.push(messages, shared=True), *ward.finish()]
@@ -218,6 +226,23 @@ def test_what_nobody_analysed_is_declared(new_ward: NewWard, comb: bool) -> None
     gaps = [item for item in found if isinstance(item, GapClosed) and item.reason == "not analysed before the end"]
     assert len(gaps) == 1
     assert gaps[0].sample + gaps[0].count == count
+    assert not ward.waiting
+
+
+def test_what_came_together_and_nobody_analysed_is_declared(new_ward: NewWard) -> None:
+    """At the end what waits of beds that come together becomes a gap of each, behind what was analysed."""
+    ward = new_ward()
+    names = [str(bed) for bed in range(9)]
+    for first in (0, 100):
+        ward.push([together([chunk(name, 100, first) for name in names])])
+    found = found_of(ward, [together([chunk(name, 900, 200) for name in names])])
+    gaps = {item.bed: item for item in found if isinstance(item, GapClosed)}
+    assert sorted(gaps) == names
+    for name in names:
+        bed = ward.beds[name]
+        assert bed.analysed + bed.lost == 1100
+        assert gaps[name].count == bed.lost > 0
+        assert gaps[name].sample == bed.analysed
     assert not ward.waiting
 
 

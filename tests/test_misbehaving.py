@@ -12,7 +12,7 @@ from agent.analysis.beat_classifier import BeatClassifier
 from agent.core.config import Config
 from agent.core.messages import Beat, End, Lead
 from agent.monitor.event_log import EVENT_BURST, SAMPLES_PER_EVENT
-from agent.pipeline.input_queue import BLOCK_SAMPLES
+from agent.pipeline.waiting_bed import BLOCK_SAMPLES
 from agent.wire import packets
 from model.records.resample import FS
 

@@ -135,7 +135,9 @@ def _do_nothing(*_arguments: Any, **_options: Any) -> None:
 @contextmanager
 def _ray_folder() -> Iterator[str]:
     """Yield a folder for Ray's own files, named after this process, which is deleted at the end."""
-    folder = tempfile.mkdtemp(prefix=f"ecg-agent-ray-{os.getpid()}-", dir=SHORT_FOLDER if SHORT_FOLDER.is_dir() else None)
+    folder = tempfile.mkdtemp(
+        prefix=f"ecg-agent-ray-{os.getpid()}-", dir=SHORT_FOLDER if SHORT_FOLDER.is_dir() else None
+    )
     try:
         yield folder
     finally:

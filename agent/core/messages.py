@@ -5,7 +5,7 @@ a stamp that the edges put on (`sent_s`, `arrived_s`: seconds since the Unix epo
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, get_args, overload
 
 import numpy as np
@@ -80,6 +80,15 @@ class BedsChunk:
         """Samples of each bed."""
         samples: int = self.counts.shape[1]
         return samples
+
+    def pieces(self, most: int) -> list["BedsChunk"]:
+        """Return the same samples as chunks that follow on each other, of at most `most` samples of each bed."""
+        if self.samples <= most:
+            return [self]
+        return [
+            replace(self, firsts=[own + first for own in self.firsts], counts=self.counts[:, first : first + most])
+            for first in range(0, self.samples, most)
+        ]
 
     def chunk(self, place: int) -> Chunk:
         """Return the chunk of one of the beds."""

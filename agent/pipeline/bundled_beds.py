@@ -26,6 +26,17 @@ class BedsTogether:
     firsts: Sequence[int]
     x: FloatArray
 
+    def of_beds(self, chosen: NDArray[np.bool_]) -> "BedsTogether":
+        """Return the block of the `chosen` (beds,) ones."""
+        places = chosen.nonzero()[0].tolist()
+        beds, firsts = [self.beds[i] for i in places], [self.firsts[i] for i in places]
+        return BedsTogether(beds, self.rows[chosen], self.lead_rows[chosen], firsts, self.x[chosen])
+
+    def between(self, first: int, stop: int) -> "BedsTogether":
+        """Return samples `first` to `stop`, counted from the beginning of the block."""
+        firsts = [own + first for own in self.firsts]
+        return BedsTogether(self.beds, self.rows, self.lead_rows, firsts, self.x[:, :, first:stop])
+
 
 class AlikeBeds:
     """Beds with `inputs` that are alike."""

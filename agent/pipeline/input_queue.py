@@ -4,29 +4,28 @@ Each bed keeps its order. A bed that brings more than the others waits for itsel
 of the beds that are done with it, then of the others in rotation until the turn has had its share of work.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.analysis.bed_input import AlikeChunks, BedInput, LeadNote, join_alike_chunks
+from agent.analysis.bed_input import AlikeChunks, BedInput, join_alike_chunks
 from agent.analysis.lead_input import SampleBlock
 from agent.analysis.passing_leads import PassingLeads
 from agent.analysis.stage import RowIndexArray, RunStart
 from agent.core.config import SignalConfig
 from agent.core.events import LeadScaled, StreamRefused
-from agent.core.messages import UNANALYSED_REASON, BedsChunk, Chunk, End, FloatArray, Gap
+from agent.core.messages import BedsChunk, Chunk, End, FloatArray, Gap
 from agent.core.sample_index import nearest_index_at_125_hz
+from agent.pipeline.block_rounds import BlockRounds
 from agent.pipeline.bundled_beds import AlikeBeds, BedsOfRuns, BedsTogether, convert_together, rows_of
 from agent.pipeline.monitored_bed import MonitoredBed
+from agent.pipeline.waiting_bed import BLOCK_SAMPLES, InputStep, WaitingBed, step_work
 from model.errors import StreamError
 from model.records.resample import FS, filters_loaded
 
-BLOCK_SAMPLES = 250
-"""Most samples of a bed that go through the stages at once, unless told otherwise; far less than the ring holds."""
 LEAST_BLOCK_SAMPLES = 64
 """A block of a bed while very many wait."""
 TURN_SAMPLES = 2**14
@@ -44,18 +43,6 @@ OVERLOAD = 4
 LEAST_TOGETHER = 8
 """Messages from which on it pays to convert chunks together."""
 
-InputStep = RunStart | SampleBlock | Gap | End | StreamRefused | LeadNote
-
-
-@dataclass(slots=True)
-class _WaitingBed:
-    """What waits of a bed: `steps`, and `messages` behind them that are not converted yet; `samples` of both."""
-
-    bed: MonitoredBed
-    steps: deque[InputStep] = field(default_factory=deque)
-    messages: deque[Chunk | Gap | End] = field(default_factory=deque)
-    samples: int = 0
-
 
 class InputQueue:
     """What has come in of each bed and waits for its turn. `wanted` are names of leads, or "auto"."""
@@ -64,14 +51,12 @@ class InputQueue:
         self._wanted_leads, self._config = wanted, config
         self.scales: list[LeadScaled] = []
         """Those that are known of earlier parts of runs, the later ones last."""
-        self._waiting: dict[str, _WaitingBed] = {}
+        self._waiting: dict[str, WaitingBed] = {}
         self._passing = PassingLeads()
-        self._together: list[BedsTogether] = []
-        """Blocks of beds that do not wait otherwise: the next turn takes them all."""
-        self._taken = np.zeros(1, np.bool_)
-        """(rows,) which beds have a block among these, ..."""
+        self._rounds = BlockRounds()
+        """Blocks of beds that come together; what waits otherwise of such a bed comes behind them."""
         self._waits = np.zeros(1, np.bool_)
-        """... and which wait otherwise."""
+        """(rows,) which beds wait otherwise."""
         self._opened = 0
         """Inputs of beds that were opened or closed."""
         self._left = 0.0
@@ -85,17 +70,20 @@ class InputQueue:
 
     def __len__(self) -> int:
         """Return the number of beds that wait."""
-        return len(self._waiting) + sum([len(together.rows) for together in self._together])
+        return len(self._waiting) + len(self._rounds)
 
     def waiting(self) -> list[MonitoredBed]:
         """Return the beds that wait for more than the next turn."""
-        return [waiting.bed for waiting in self._waiting.values()]
+        return [*(waiting.bed for waiting in self._waiting.values()), *self._rounds.later()]
 
     def backlog(self) -> tuple[set[str], set[str]]:
         """Return the beds that need no more for now, and those of them that have far too much."""
-        enough = min(BACKLOG_SAMPLES, BACKLOG_OF_ALL // max(1, len(self._waiting)))
-        backlogged = {name for name, waiting in self._waiting.items() if waiting.samples >= enough}
-        return backlogged, {name for name in backlogged if self._waiting[name].samples >= OVERLOAD * enough}
+        enough = min(BACKLOG_SAMPLES, BACKLOG_OF_ALL // max(1, len(self)))
+        waits = self._rounds.deep(enough)
+        for name, waiting in self._waiting.items():
+            waits[name] = waiting.samples + int(self._rounds.samples[waiting.bed.row])
+        backlogged = {name for name, samples in waits.items() if samples >= enough}
+        return backlogged, {name for name in backlogged if waits[name] >= OVERLOAD * enough}
 
     def put(self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End], patient: bool = True) -> None:
         """Take messages and the bed of each. `patient`: wait for filters that are being loaded."""
@@ -116,6 +104,7 @@ class InputQueue:
     def put_together(self, bundles: Sequence[tuple[BedsOfRuns, BedsChunk]], patient: bool = True) -> None:
         """Take samples of many beds that came in bundles, each bundle with its beds. `patient`: as for `put`."""
         self._patient = patient
+        bundles = [(bundled, piece) for bundled, chunk in bundles for piece in chunk.pieces(self._piece)]
         rows = np.concatenate([bundled.rows for bundled, _ in bundles])
         if len(bundles) == 1 or len(np.unique(rows)) == len(rows):
             self._put_bundles(bundles, rows)
@@ -141,16 +130,14 @@ class InputQueue:
 
     def next_turn(self) -> Iterator[BedsTogether | tuple[MonitoredBed, InputStep]]:
         """Yield of every bed the next block, after what comes before it, as long as the turn has work left."""
-        block = self.block
-        if self.turn < inf:
-            block = max(LEAST_BLOCK_SAMPLES, min(block, int(self.turn) // max(1, len(self))))
-        turned = {name: waiting for name, waiting in self._waiting.items() if not self._taken[waiting.bed.row]}
+        block = self._longest_block(len(self))
+        deep = self._rounds.depths
+        turned = {name: waiting for name, waiting in self._waiting.items() if not deep[waiting.bed.row]}
         few = [name for name, waiting in turned.items() if waiting.samples <= self._piece]
         many = [name for name, waiting in turned.items() if waiting.samples > self._piece]
-        self._left = self.turn - sum([len(together.rows) * together.x.shape[2] for together in self._together])
-        yield from self._together
-        self._together.clear()
-        self._taken[:] = False
+        together = self._rounds.take()
+        self._left = self.turn - sum([len(one.rows) * one.x.shape[2] for one in together])
+        yield from together
         for name in few:
             yield from self._take_steps(name, block)
         for turn, name in enumerate(many):
@@ -162,15 +149,20 @@ class InputQueue:
 
     def drop_all(self) -> Iterator[tuple[MonitoredBed, Gap | RunStart | End]]:
         """Yield what waits as it ends when nobody analyses it any more: one gap for all samples between two breaks."""
+        for together in reversed([*self._rounds.take_all()]):
+            for bed, first, x in zip(together.beds, together.firsts, together.x, strict=True):
+                self._let_wait(bed).steps.appendleft(_block_of(first, x))
         for waiting in list(self._waiting.values()):
-            yield from self._drop(waiting)
+            for step in waiting.drop():
+                yield waiting.bed, step
         self._waiting.clear()
         self._waits[:] = False
 
     def _free(self, rows: RowIndexArray) -> NDArray[np.bool_]:
         """Return which beds in these rows (n,) wait for nothing."""
         self._make_room(int(rows.max(initial=0)))
-        return ~(self._taken[rows] | self._waits[rows])
+        free: NDArray[np.bool_] = ~self._waits[rows]
+        return free
 
     def _pass_on(
         self,
@@ -186,21 +178,25 @@ class InputQueue:
         their places among all.
         """
         places, x, plain = alike.inputs.places, chunks.x, chunks.plain
-        whole = LEAST_BLOCK_SAMPLES if self.turn < inf else self.block
-        taken = chunks.pass_on(plain & free[places] if x.shape[2] <= whole else np.zeros_like(plain), self._passing)
+        taken = chunks.pass_on(plain & free[places], self._passing)
         left.update((int(places[i]), x[i]) for i in (plain & ~taken).nonzero()[0].tolist())
         if taken.any():
             passed[places[taken]] = True
-            self._together.append(together := alike.join(chunks, taken))
-            self._taken[together.rows] = True
+            self._rounds.add(alike.join(chunks, taken), self._longest_block(len(places)))
 
     def _put_one(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None) -> None:
         """Take a message by itself; `x` (leads, n) mV if it is a chunk that was converted."""
         waiting = self._waiting.get(bed.name)
         if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
-            self._put_off(bed, message)
+            self._let_wait(bed).put_off(message)
         else:
             self._convert(bed, message, x)
+
+    def _longest_block(self, beds: int) -> int:
+        """Return the most samples of a bed that go through the stages at once while so many `beds` wait."""
+        if self.turn == inf:
+            return self.block
+        return max(LEAST_BLOCK_SAMPLES, min(self.block, int(self.turn) // max(1, beds)))
 
     @property
     def _piece(self) -> int:
@@ -216,11 +212,6 @@ class InputQueue:
     def _needs_filters(self, message: Chunk | Gap | End) -> bool:
         """Return whether a message needs filters that are still being loaded."""
         return isinstance(message, Chunk) and message.fs != FS and not filters_loaded(self._patient)
-
-    def _put_off(self, bed: MonitoredBed, message: Chunk | Gap | End) -> None:
-        waiting = self._let_wait(bed)
-        waiting.messages.append(message)
-        waiting.samples += _message_samples(message)
 
     def _convert(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None = None) -> None:
         if isinstance(message, Chunk):
@@ -239,7 +230,7 @@ class InputQueue:
 
     def _take_in(self, bed: MonitoredBed, bed_input: BedInput, chunk: Chunk, x: FloatArray | None) -> None:
         if x is not None and bed_input.pass_on(chunk.first, x):
-            self._put(bed, [SampleBlock(chunk.first, x[0] if len(x) == 1 else x.T)])
+            self._put(bed, [_block_of(chunk.first, x)])
         else:
             self._put(bed, bed_input.push(chunk))
 
@@ -279,16 +270,13 @@ class InputQueue:
 
     def _put(self, bed: MonitoredBed, steps: Sequence[InputStep]) -> None:
         if steps:
-            waiting = self._let_wait(bed)
-            waiting.steps.extend(steps)
-            for step in steps:
-                waiting.samples += _step_samples(step)
+            self._let_wait(bed).put(steps)
 
-    def _let_wait(self, bed: MonitoredBed) -> _WaitingBed:
+    def _let_wait(self, bed: MonitoredBed) -> WaitingBed:
         """Return what waits of a bed."""
         waiting = self._waiting.get(bed.name)
         if waiting is None:
-            waiting = self._waiting[bed.name] = _WaitingBed(bed)
+            waiting = self._waiting[bed.name] = WaitingBed(bed)
             self._make_room(bed.row)
             self._waits[bed.row] = True
         return waiting
@@ -297,8 +285,8 @@ class InputQueue:
         """Make room for the rows of beds up to this one."""
         more = last_row + 1 - len(self._waits)
         if more > 0:
-            more = max(more, len(self._waits))
-            self._waits, self._taken = np.pad(self._waits, (0, more)), np.pad(self._taken, (0, more))
+            self._waits = np.pad(self._waits, (0, max(more, len(self._waits))))
+            self._rounds.make_room(len(self._waits))
 
     def _take_steps(self, name: str, block: int) -> Iterator[tuple[MonitoredBed, InputStep]]:
         """Take a few steps of a bed, up to its next block."""
@@ -314,76 +302,26 @@ class InputQueue:
             del self._waiting[name]
             self._waits[waiting.bed.row] = False
 
-    def _take_step(self, waiting: _WaitingBed, block: int) -> InputStep | None:
+    def _take_step(self, waiting: WaitingBed, block: int) -> InputStep | None:
         """Take the next step of a bed, of its samples the first `block`; None if there is none."""
         while not waiting.steps and waiting.messages and not self._needs_filters(waiting.messages[0]):
-            self._convert_next(waiting)
+            before = waiting.samples
+            message = waiting.take_message(self._piece)
+            self._left -= before - waiting.samples
+            self._convert(waiting.bed, message)
         if not waiting.steps:
             return None
-        step = waiting.steps.popleft()
-        if isinstance(step, SampleBlock) and len(step.x) > block:
-            waiting.steps.appendleft(SampleBlock(step.first + block, step.x[block:]))
-            step = SampleBlock(step.first, step.x[:block])
-        waiting.samples -= _step_samples(step)
-        self._left -= _step_samples(step)
+        step = waiting.take_step(block)
+        self._left -= step_work(step)
         return step
 
-    def _convert_next(self, waiting: _WaitingBed) -> None:
-        """Convert the next message that was put off, or a piece of it."""
-        message = waiting.messages.popleft()
-        if self._is_long(message):
-            assert isinstance(message, Chunk)
-            rest = replace(message, first=message.first + self._piece, counts=message.counts[self._piece :])
-            waiting.messages.appendleft(rest)
-            message = replace(message, counts=message.counts[: self._piece])
-        waiting.samples -= _message_samples(message)
-        self._left -= _message_samples(message)
-        self._convert(waiting.bed, message)
 
-    def _drop(self, waiting: _WaitingBed) -> Iterator[tuple[MonitoredBed, Gap | RunStart | End]]:
-        bed, run = waiting.bed, waiting.bed.run
-        first = stop = 0
-        for step in [*waiting.steps, *self._drop_messages(waiting)]:
-            if isinstance(step, SampleBlock | Gap):
-                count = len(step.x) if isinstance(step, SampleBlock) else step.count
-                if isinstance(step, SampleBlock):
-                    bed.give_up(count)
-                first, stop = step.first if first == stop else first, step.first + count
-            elif isinstance(step, RunStart | End):
-                if first < stop:
-                    yield bed, Gap(bed.name, run, first, stop - first, FS, UNANALYSED_REASON)
-                first = stop = 0
-                run = step.run
-                yield bed, step
-        if first < stop:
-            yield bed, Gap(bed.name, run, first, stop - first, FS, UNANALYSED_REASON)
-
-    def _drop_messages(self, waiting: _WaitingBed) -> Iterator[Gap | End]:
-        """Count what was put off as lost, and yield it at 125 Hz where its run has begun."""
-        bed = waiting.bed
-        for message in waiting.messages:
-            count = 0
-            if not isinstance(message, End):
-                count = len(message.counts) if isinstance(message, Chunk) else message.count
-            bed.lost += count
-            if bed.input is None or bed.input.run != message.run:
-                continue
-            first, stop = bed.input.at_fs(message.first), bed.input.at_fs(message.first + count)
-            if isinstance(message, End):
-                yield replace(message, first=first, fs=FS)
-            else:
-                yield Gap(bed.name, message.run, first, stop - first, FS, UNANALYSED_REASON)
+def _block_of(first: int, x: FloatArray) -> SampleBlock:
+    """Return samples `x` (leads, n) of a bed as a block."""
+    return SampleBlock(first, x[0] if len(x) == 1 else x.T)
 
 
 def _once(rows: RowIndexArray) -> NDArray[np.bool_]:
     """Return which of these rows (n,) are there only once."""
     there, counts = np.unique(rows, return_counts=True)
     return np.isin(rows, there[counts == 1])
-
-
-def _step_samples(step: InputStep) -> int:
-    return len(step.x) if isinstance(step, SampleBlock) else BLOCK_SAMPLES
-
-
-def _message_samples(message: Chunk | Gap | End) -> int:
-    return len(message.counts) if isinstance(message, Chunk) else BLOCK_SAMPLES

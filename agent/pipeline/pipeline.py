@@ -37,10 +37,11 @@ from agent.core.messages import (
 from agent.pipeline.bed_care import BedCare
 from agent.pipeline.bed_decisions import BedDecisions
 from agent.pipeline.bundled_beds import BedsOfRuns, BedsTogether, rows_of
-from agent.pipeline.input_queue import BLOCK_SAMPLES, InputQueue, InputStep
+from agent.pipeline.input_queue import InputQueue
 from agent.pipeline.monitored_bed import MonitoredBed
 from agent.pipeline.pending_results import EVENT_RANK, LeadValuesChange, PendingResults
 from agent.pipeline.sample_stages import Findings, SampleStages
+from agent.pipeline.waiting_bed import BLOCK_SAMPLES, InputStep
 from model.records.resample import FS
 
 Classify = Callable[[FloatArray], FloatArray]
