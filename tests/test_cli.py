@@ -151,7 +151,7 @@ def test_a_demo_that_cannot_be_is_refused_before_the_net_is_loaded(
         (["simulate", "ward", "100", "--beds", "2"], 3, "how many --beds, not both"),
         (["monitor", "--weights", "none"], 7, "no weights 'none'"),
         (["monitor", "--device", "gpu"], 3, "monitor.device"),
-        (["monitor", "--endpoint", "nowhere"], 6, "try --endpoint tcp://HOST:PORT"),
+        (["monitor", "--endpoint", "nowhere"], 6, "endpoint nowhere is malformed: write it like tcp://127.0.0.1:5555"),
         (["monitor", "--endpoint", "tcp://127.0.0.1:99999"], 6, "the port must be 1 to 65535"),
         (["monitor", "--endpoint", "tcp://127.0.0.1:65535"], 6, "choose a lower port, or set link.service"),
         (["monitor", "--endpoint", "tcp://127.0.0.1"], 6, "its port is missing"),

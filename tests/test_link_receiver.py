@@ -218,10 +218,22 @@ def test_what_came_in_a_pause_came_after_the_look_before(line: Wire) -> None:
     assert stamps == [20.0, 20.0]
 
 
-def test_a_senseless_endpoint_is_refused() -> None:
-    """An endpoint that cannot be connected is an error that says how to write one."""
-    with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
-        LinkReceiver(override_config(configuration.load_config(None, {}), "link", endpoint="nonsense"), [])
+@pytest.mark.parametrize(
+    ("endpoint", "service", "reason"),
+    [
+        ("foo", "", "endpoint foo is malformed: write it like tcp://127.0.0.1:5555"),
+        ("127.0.0.1:5555", "", "endpoint 127.0.0.1:5555 is malformed: write it like tcp://127.0.0.1:5555"),
+        ("http://h:80", "", "endpoint http://h:80 names a transport that is not supported: write it like tcp://127"),
+        ("tcp://", "", "endpoint tcp:// is malformed: its port is missing, write it like tcp://127.0.0.1:5555"),
+        ("tcp://127.0.0.1:5555", "bar", "endpoint bar is malformed: write it like tcp://127.0.0.1:5555"),
+    ],
+)
+def test_a_senseless_endpoint_is_refused(endpoint: str, service: str, reason: str) -> None:
+    """An endpoint that cannot be connected is an error that names it, and says how to write one."""
+    config = override_config(configuration.load_config(None, {}), "link", endpoint=endpoint, service=service)
+    with pytest.raises(EndpointError) as refused:
+        LinkReceiver(config, [])
+    assert str(refused.value).startswith(reason)
 
 
 def test_a_replay_at_full_speed_waits_for_the_analysis(line: Wire) -> None:

@@ -1,7 +1,6 @@
 """The device's end of the wire: an XPUB socket that counts its subscribers, and the ROUTER of the backfill channel."""
 
 import contextlib
-import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from agent.device.bundle_writer import BundleWriter, P, send_each
 from agent.device.sent_buffer import SentBuffer
 from agent.wire.bundles import BUNDLE_TOPIC
 from agent.wire.curve_security import ServerAuthenticator, check_endpoint, harden_socket
+from agent.wire.endpoint_errors import endpoint_refusal
 from agent.wire.inflow_guard import InflowLimit, SocketInflow
 from agent.wire.packets import LARGEST_NAME_BYTES
 from agent.wire.requests import backfill_endpoint
@@ -56,15 +56,6 @@ LEAST_QUEUE = 100
 """Messages that wait for a subscriber, however many beds are in each."""
 BIND_ATTEMPTS = 20
 """How often to look for a port whose neighbour is free, where any port will do."""
-
-BIND_ERRORS = {
-    errno.EADDRINUSE: "is in use: another simulator running? Choose another one with --endpoint",
-    errno.EADDRNOTAVAIL: "is not an address of this machine: try tcp://127.0.0.1:5555",
-    errno.ENODEV: "is not an address of this machine: try tcp://127.0.0.1:5555",
-    errno.EACCES: "may not be bound by this user: choose a port above 1023 with --endpoint",
-    errno.EINVAL: "is malformed: write it like tcp://127.0.0.1:5555",
-    errno.EPROTONOSUPPORT: "names a transport that is not supported: write it like tcp://127.0.0.1:5555",
-}
 
 _WatchedSocket = tuple["zmq.Socket[bytes]", SocketInflow]
 
@@ -233,9 +224,7 @@ class PacketPublisher:
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise EndpointError(
-                f"endpoint {endpoint} {BIND_ERRORS.get(error.errno or 0, f'fails: {error}')}"
-            ) from error
+            raise EndpointError(endpoint_refusal(endpoint, error)) from error
         return inflow
 
     def _destroy(self, linger_ms: int) -> None:

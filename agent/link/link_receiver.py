@@ -25,6 +25,7 @@ from agent.link.silence_watch import SilenceWatch
 from agent.wire.bundles import BUNDLE_TOPIC, LARGEST_HEAD_BYTES
 from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
+from agent.wire.endpoint_errors import endpoint_refusal
 from agent.wire.inflow_guard import FEW_CHECK_S, InflowGuard, InflowLimit
 from agent.wire.packets import LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES
 from agent.wire.requests import ReplayAction, ReplayReply, backfill_endpoint
@@ -92,6 +93,7 @@ class LinkReceiver:
         self._guard = InflowGuard(FEW_CHECK_S)
         self._inflow = self._guard.watch(STREAM_INFLOW, encrypted=bool(security.key))
         self._connection = ConnectionMonitor(self.socket, link.endpoint, security, inflow=self._inflow)
+        connecting = link.endpoint
         try:
             harden_socket(self.socket)
             secure_client(self.socket, security)
@@ -101,7 +103,8 @@ class LinkReceiver:
                 self.socket.subscribe(bed)
             if self._bundles:
                 self.socket.subscribe(BUNDLE_TOPIC)
-            self.socket.connect(link.endpoint)
+            self.socket.connect(connecting)
+            connecting = channel
             self._client = BackfillClient(channel, security, context, self._guard)
         except BaseException as error:
             self._guard.close()
@@ -109,8 +112,7 @@ class LinkReceiver:
             self.socket.close()
             if not isinstance(error, zmq.ZMQError):
                 raise
-            hint = "try --endpoint tcp://HOST:PORT"
-            raise EndpointError(f"cannot connect to {link.endpoint!r}: {error}; {hint}") from error
+            raise EndpointError(endpoint_refusal(connecting, error)) from error
 
     def close(self) -> None:
         """Close the sockets."""

@@ -315,7 +315,8 @@ def _check_endpoint_port(endpoint: str, bind: bool) -> None:
     if port.endswith("]") or "//" in port:  # the colon is not the one before a port
         host, port = endpoint, ""
     if not port:
-        raise EndpointError(f"endpoint {endpoint} is malformed: its port is missing, write it like {host}:5555")
+        example = "tcp://127.0.0.1" if host == "tcp://" else host
+        raise EndpointError(f"endpoint {endpoint} is malformed: its port is missing, write it like {example}:5555")
     number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
     if port != "*" and not (0 if bind else 1) <= number <= HIGHEST_PORT:
         raise EndpointError(f"endpoint {endpoint} is malformed: the port must be 1 to {HIGHEST_PORT}")
