@@ -851,9 +851,9 @@ def test_every_condition_has_its_place() -> None:
     [
         ("rate_low_bpm = 130", r"\[alarms\]: rate_low_bpm must not be more than rate_high_bpm"),
         ("pause_s = 5", r"\[alarms\]: pause_s must not be more than asystole_s"),
-        ("vf_score = 1.5", "alarms.vf_score: Expected `float` <= 1"),
-        ("vt_beats = 0", "alarms.vt_beats: Expected `int` >= 2"),
-        ("bigeminy_cycles = 11", "alarms.bigeminy_cycles: Expected `int` <= 10"),
+        ("vf_score = 1.5", "alarms.vf_score: give a number of 1 or less"),
+        ("vt_beats = 0", "alarms.vt_beats: give a whole number of 2 or more"),
+        ("bigeminy_cycles = 11", "alarms.bigeminy_cycles: give a whole number of 10 or less"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, reason: str) -> None:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("[monitr]\ndevice = 'cpu'", "unknown section 'monitr'; valid are link, simulate, bridge, security, monitor"),
         ("[monitor]\ndevise = 'cpu'", "unknown key monitor.devise; valid are device, weights"),
         ("[monitor]\ndevice = 'gpu'", "monitor.device: Invalid enum value 'gpu'"),
-        ("[recipe.best]\nepochs = 0", "recipe.best.epochs: Expected `int` >= 1"),
+        ("[recipe.best]\nepochs = 0", "recipe.best.epochs: give a whole number of 1 or more"),
         ("[recipe.best]\nepochs = 'many'", "recipe.best.epochs: Expected `int`, got `str`"),
         (
             "[recipe.mine]\nschedule = 'step'",
@@ -52,14 +53,14 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ),
         ("[recipe.mine]\nchannels = []", "recipe.mine.channels: Expected `array` of length >= 1"),
         ("[recipe.mine]\nchannels = [8, 8, 8, 8, 8, 8]", "recipe.mine.channels: Expected `array` of length <= 5"),
-        ("[recipe.mine]\nchannels = [100000]", "Expected `int` <= 1024"),
+        ("[recipe.mine]\nchannels = [100000]", "give a whole number of 1,024 or less"),
         ("[recipe.mine]\nlayers = 3", "unknown key recipe.mine.layers; valid are epochs, batch"),
         ("[recipe]\nmine = 3", "'recipe.mine' is a section: write [recipe.mine]"),
         ("recipe = 3", "unknown section 'recipe'; valid are link"),
         ("[train]\nprotocol = 'mixed'", "train.protocol: Invalid enum value 'mixed'; valid are random, inter-patient"),
         ("monitor = 3", "'monitor' is a section"),
         ("[monitor\n", "no valid TOML"),
-        ("[dashboard]\nframes_per_s = nan", "dashboard.frames_per_s: Expected `float`"),
+        ("[dashboard]\nframes_per_s = nan", "dashboard.frames_per_s: give a number above 0"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, reason: str) -> None:
@@ -70,6 +71,24 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, reason: str) -> None:
         configuration.load_config(path, {})
     assert reason in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "reason"),
+    [
+        ("simulate", {"packet_ms": 0.0}, "--packet-ms 0 makes no sense: give a number above 0"),
+        ("simulate", {"ward_packet_ms": math.nan}, "--packet-ms nan makes no sense: give a number above 0"),
+        ("simulate", {"packet_ms": math.inf}, "--packet-ms inf makes no sense: give a number below 1,000,000,000"),
+        ("link", {"endpoint": ""}, '--endpoint "" makes no sense: it is empty'),
+        ("train", {"seed": -1}, "--seed -1 makes no sense: give a whole number of 0 or more"),
+        ("monitor", {"device": "gpu"}, "--device gpu makes no sense: valid are auto, mps, cuda, cpu"),
+    ],
+)
+def test_a_wrong_option_is_named(section: str, options: dict[str, object], reason: str) -> None:
+    """The option as it is typed, its value, and what to give instead."""
+    with pytest.raises(ConfigError) as caught:
+        configuration.override_config(configuration.load_config(None, {}), section, **options)
+    assert str(caught.value) == reason
 
 
 def test_a_wrong_variable_is_named() -> None:

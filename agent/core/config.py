@@ -36,6 +36,19 @@ ENVIRONMENT_PREFIX = "ECG_AGENT_"
 RECIPE_PREFIX, BED_PREFIX = "recipe.", "bed."
 LARGEST_CONFIG_BYTES = 2**16
 RECIPE_NAME_PATTERN = re.compile("[A-Za-z0-9_-]+")
+COMMAND_LINE = "the command line"
+OPTION_NAMES = {
+    "ward_packet_ms": "--packet-ms",
+    "snr_db": "--snr",
+    "noise_seed": "--seed",
+    "priority": "--notify-from",
+    "address": "--web",
+    "token": "--web-token",
+}
+"""Options that are not called as the setting is."""
+BOUND = re.compile(r"Expected `(int|float)` (>=|<=|>|<) (\S+)")
+BOUND_WORDS = {">=": "{} or more", "<=": "{} or less", ">": "above {}", "<": "below {}"}
+"""How msgspec says that a number is out of its bounds, and how we do."""
 NON_SETTING_VARIABLES = {"ECG_AGENT_CONFIG", "ECG_AGENT_CACHE", LIBRARY_VARIABLE}
 
 
@@ -225,7 +238,7 @@ def override_config(config: Config, section: str, **options: Any) -> Config:
         valid = ", ".join(name.removeprefix(RECIPE_PREFIX) for name in values if name.startswith(RECIPE_PREFIX))
         raise ConfigError(f"no recipe {section.removeprefix(RECIPE_PREFIX)!r}; valid are {valid} (--recipe)")
     values[section] |= {key: value for key, value in options.items() if value is not None}
-    return _build_config(values, "the command line")
+    return _build_config(values, COMMAND_LINE)
 
 
 def default_config_path() -> Path:
@@ -339,5 +352,30 @@ def _convert_section(values: dict[str, Any], into: Any, name: str, source: str) 
         hint = get_type_hints(into).get((key := key.rstrip("`")).partition("[")[0])
         hint = get_args(hint)[0] if get_origin(hint) is tuple else hint
         valid = f"; valid are {', '.join(map(str, get_args(hint)))}" if get_origin(hint) is Literal else ""
-        where = f"{name}.{key}" if key else f"[{name}]"
-        raise ConfigError(f"{source}: {clean_error_text(f'{where}: {reason}')}{valid}") from error
+        reason = clean_error_text(_say_plainly(reason))
+        if source == COMMAND_LINE and key in values:
+            option = OPTION_NAMES.get(key, f"--{key.replace('_', '-')}")
+            raise ConfigError(f"{option} {_as_typed(values[key])} makes no sense: {valid[2:] or reason}") from error
+        where = clean_error_text(f"{name}.{key}" if key else f"[{name}]")
+        raise ConfigError(f"{source}: {where}: {reason}{valid}") from error
+
+
+def _say_plainly(reason: str) -> str:
+    """What msgspec finds wrong with a value, as what to give instead.
+
+    >>> _say_plainly("Expected `float` > 0.0")
+    'give a number above 0'
+    """
+    if reason == "Expected `str` of length >= 1":
+        return "it is empty"
+    if found := BOUND.fullmatch(reason):
+        kind, bound, number = found.groups()
+        what = "a whole number" if kind == "int" else "a number"
+        words = BOUND_WORDS[bound].format(f"{float(number):,.10g}")
+        return f"give {what}{' of' if bound.endswith('=') else ''} {words}"
+    return reason
+
+
+def _as_typed(value: Any) -> str:
+    """A value as a person may have written it behind an option."""
+    return f"{value:g}" if isinstance(value, float) else clean_error_text(value) if value != "" else '""'
