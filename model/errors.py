@@ -13,7 +13,8 @@
     ├── SimulatorError  11   the device of `demo` or `monitor --from` ended by itself
     └── SourceError     12   a sensor, stream or broker that cannot be opened or is gone for good
 
-Exit code 2 is a usage error (unknown command or option), 0 also the end by `q`, Ctrl-C or SIGTERM.
+Exit code 2 is a usage error (an unknown command or option, or one that is missing), 0 also the end by `q`, Ctrl-C or
+SIGTERM.
 """
 
 from model.text import make_printable

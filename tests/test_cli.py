@@ -478,7 +478,10 @@ def test_a_small_terminal(weights: Path) -> None:
         (["monitor", "--record", ""], "--record"),
         (["monitor", "--web="], "--web"),
         (["analyse", "208", "--out", ""], "--out"),
-        (["simulate", "record", ""], "an argument"),
+        (["simulate", "record", ""], "argument RECORD"),
+        (["sessions", "--json", ""], "argument FOLDER"),
+        (["report", "--", "x", ""], "argument RECORDING"),
+        (["report", "x", "--compare", ""], "--compare"),
     ],
 )
 def test_an_empty_value_is_refused(arguments: list[str], start: str, tmp_path: Path) -> None:
@@ -486,3 +489,38 @@ def test_an_empty_value_is_refused(arguments: list[str], start: str, tmp_path: P
     done = run(*arguments, folder=tmp_path)
     assert (done.returncode, done.stderr) == (3, f"ecg-agent: {start} is empty: say what it is, or leave it out\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_value_that_says_something_is_taken(run_here: RunHere, tmp_path: Path) -> None:
+    """A text may be empty, and what stands behind -- is no option."""
+    assert run_here("simulate", "list", "--remark", "").returncode == 0
+    done = run_here("analyse", "--out", tmp_path, "--", "--out=")
+    assert (done.returncode, done.stderr.split(":")[1]) == (4, " no record '--out='")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["monitor", "--workers", "0"], "--workers 0 makes no sense: give 1 or more"),
+        (["monitor", "--workers", "many"], "--workers many makes no sense: give a whole number"),
+        (["monitor", "--part", "0/2"], "no part '0/2' of a ward"),
+        (["monitor", "--seconds", "nan"], "--seconds nan makes no sense: give 0 or more"),
+        (["check", "polar", "--seconds", "601"], "--seconds 601 makes no sense: give 600 or less"),
+        (["simulate", "record", "100", "--fs", "fast"], "--fs fast makes no sense: give a number"),
+        (
+            ["convert", "x", "y.csv", "--table", "foo"],
+            "--table foo makes no sense: 'foo' is not one of",
+        ),
+    ],
+)
+def test_a_value_that_an_option_does_not_take(refused: Refused, arguments: list[str], reason: str) -> None:
+    """It is a wrong setting whichever part of the program finds it."""
+    code, line = refused(*arguments)
+    assert code == 3
+    assert reason in line
+
+
+@pytest.mark.parametrize("arguments", [["monitor", "--nope"], ["monitor", "--seconds"], ["convert", "x"]], ids=" ".join)
+def test_a_command_that_is_not_whole(run_here: RunHere, arguments: list[str]) -> None:
+    """An option that there is not, and one or an argument that is missing, is a usage error."""
+    assert run_here(*arguments).returncode == 2

@@ -22,7 +22,7 @@ from agent.cli.options import (
 from agent.cli.stop_signals import interrupt_on_sigterm
 from agent.cli.work_place import choose_work_place
 from agent.core.config import Config
-from model.errors import ConfigError, RecordError
+from model.errors import RecordError
 
 if TYPE_CHECKING:
     from agent.batch.batch_run import BatchOptions, BatchProgress
@@ -64,8 +64,6 @@ def analyse_recordings(
     config: ConfigFileOption = None,
 ) -> None:
     """From recordings to their beats: find and classify every beat of files, raise alarms."""
-    if not all(files):
-        raise ConfigError("a file without a name cannot be analysed: is a variable of the shell empty?")
     settings = load_net_config(config, weights, device, lead)
     from agent.batch.batch_run import BatchOptions
     from agent.batch.result_writer import ResultKinds

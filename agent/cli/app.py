@@ -5,7 +5,6 @@ Each command imports what it needs itself, so that `--help` stays quick.
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +50,7 @@ from agent.cli.work_place import choose_work_place, complete_cluster_option
 from agent.core import config as configuration
 from agent.dashboard.key_table import keys_sentence
 from agent.link.bed_part import WHOLE_WARD, BedPart
-from model.errors import ConfigError, EcgError
-
-PLACE_OPTIONS = frozenset(("--config", "--from", "--html", "--metrics", "--out", "--record", "--run", "--svg", "--web"))
-"""Options whose value is a path or an address that none has."""
+from model.errors import EcgError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
@@ -321,16 +317,6 @@ def show_config(config: ConfigFileOption = None) -> None:
     typer.echo(configuration.format_config_toml(configuration.load_config(config)), nl=False)
 
 
-def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Raise ConfigError for an empty path or address, as an unset variable of a shell leaves it: it would be here."""
-    for before, argument in zip(("", *arguments), arguments, strict=False):
-        if argument == "" and (before in PLACE_OPTIONS or not before.startswith("-")):
-            what = before if before in PLACE_OPTIONS else "an argument"
-            raise ConfigError(f"{what} is empty: say what it is, or leave it out")
-        if argument.removesuffix("=") in PLACE_OPTIONS and argument.endswith("="):
-            raise ConfigError(f"{argument[:-1]} is empty: say what it is, or leave it out")
-
-
 def run_command_line() -> None:
     """Run the command that `sys.argv` names; end with one line and an exit code where it fails."""
     try:
@@ -338,7 +324,6 @@ def run_command_line() -> None:
             raise SystemExit(1)  # the parent process closed them: there is nowhere to write a reason
         try:
             arguments = complete_cluster_option(sys.argv[1:])
-            _refuse_empty(arguments)
             build_command(app, arguments)(arguments)
         finally:
             sys.stdout.flush()

@@ -9,12 +9,18 @@ from typing import Any
 
 import typer
 
+from agent.cli.given_values import check_given_values
+
 
 def build_command(app: typer.Typer, arguments: Sequence[str]) -> Any:
-    """Return the Click command of a Typer application, with a plain help of the commands that the arguments name."""
+    """Return the Click command of a Typer application, with a plain help of the commands that the arguments name.
+
+    What these do not take they refuse as everything else here does.
+    """
     root = typer.main.get_command(app)
     for command in _named_commands(root, arguments):
         for parameter in command.get_params(typer.Context(command)):
+            check_given_values(parameter)
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
             elif parameter.param_type_name == "argument":
