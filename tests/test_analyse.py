@@ -469,7 +469,18 @@ def test_a_unit_that_cannot_be_right(quick: Config, tmp_path: Path) -> None:
     assert flat.summary is not None
     (notice,) = high.summary.notices
     assert re.match(r"QRS complexes of ECG seem to be \d+ mV high, which no heart is: is mV right\?", notice)
-    assert [text.partition(":")[0] for text in flat.summary.notices] == ["no beat was found"]
+    assert [text.partition(",")[0] for text in flat.summary.notices] == ["no beat was found: alarms.csv says why"]
+    assert rows(tmp_path / "out" / "flat" / "alarms.csv")
+
+
+def test_a_file_of_one_sample(quick: Config, tmp_path: Path) -> None:
+    """It is too short for a beat and for an alarm, and is said to be."""
+    (tmp_path / "one.csv").write_text("ECG (mV)\n0.5\n")
+    (outcome,) = analysed(quick, tmp_path / "out", tmp_path / "one.csv", fs=250.0)
+    assert outcome.summary is not None
+    (notice,) = outcome.summary.notices
+    assert notice == "no beat was found in 0.004 s of signal, which is too short for an alarm that says why"
+    assert not rows(tmp_path / "out" / "one" / "alarms.csv")
 
 
 def test_files_of_a_folder(tmp_path: Path) -> None:

@@ -259,10 +259,16 @@ def _doubtful_units(record: Record, names: tuple[str, ...]) -> Iterator[str]:
             yield f"QRS complexes of {lead.name} seem to be {height:.3g} mV high, which no heart is: is {unit} right?"
 
 
+def _no_beat_text(has_alarms: bool, seconds: float) -> str:
+    if has_alarms:
+        return "no beat was found: alarms.csv says why, and ecg-agent check what is wrong with the signal"
+    return f"no beat was found in {seconds:.3g} s of signal, which is too short for an alarm that says why"
+
+
 def _summarise_file(record: Record, writer: FileResults, leads: tuple[str, ...], missing_s: float) -> FileSummary:
     notices = [*record_notices(record), *_doubtful_units(record, leads)]
     if not sum(writer.beat_counts.values()):
-        notices.append("no beat was found: alarms.csv says why, and ecg-agent check what is wrong with the signal")
+        notices.append(_no_beat_text(bool(writer.alarm_counts), record.length / record.fs))
     return FileSummary(
         fs=record.fs,
         duration_s=round(record.length / record.fs, 3),
