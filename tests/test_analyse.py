@@ -393,6 +393,9 @@ def test_bad_files_among_good_ones(quick: Config, tmp_path: Path) -> None:
         ("./a.csv", "cannot read a.csv: Permission denied", "cannot read a.csv: Permission denied"),
         ("a", "no record 'a': give a path", "no record 'a': give a path"),
         ("a", "there is no data", "a: there is no data"),
+        ("x/a.csv", "unit of a.csv is not in the file: say it", "unit of x/a.csv is not in the file: say it"),
+        ("a.csv", "rate of a.csv is not in the file: say it", "rate of a.csv is not in the file: say it"),
+        ("a.edf", "unit of V1 in a.edf is not in the file: say it", "unit of V1 in a.edf is not in the file: say it"),
         ("a.edf", "record a.edf ends 1 s before its length", "record a.edf ends 1 s before its length"),
     ],
 )

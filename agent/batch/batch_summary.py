@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,15 @@ def list_remarks(outcomes: Sequence[FileOutcome]) -> list[str]:
 def _name_file(remark: str, source: str) -> str:
     """Return a remark with the name of its file at the front, unless it says that by itself, as "no file a.csv" does.
 
-    The name is the one that was given, where the remark begins with another.
+    The name is the one that was given, where the remark has another.
     """
     names = dict.fromkeys((source, str(Path(source)), Path(source).name))
     for name in names:
         if remark.startswith(f"{name} "):
             return source + remark.removeprefix(name)
+    for name, word in product(names, ("of", "in")):  # "unit of a.csv is not in the file"
+        if f" {word} {name} " in remark.partition(": ")[0]:
+            return remark.replace(f" {word} {name} ", f" {word} {source} ", 1)
     subject = remark.partition(": ")[0].removesuffix("'")
     for name in (source, str(Path(source))):
         if subject.endswith((f" {name}", f"'{name}")) or subject.startswith(f"record {name} "):
