@@ -75,3 +75,11 @@ def test_the_keys_of_the_dashboard_are_listed(help_of: Any, command: str) -> Non
     keys = " ".join(help_of(command).split("Keys:")[1].split())
     for key in KEYS:
         assert f"{key.keys} {key.meaning}" in keys
+
+
+@pytest.mark.parametrize("command", ["record", "ward"])
+def test_duration_and_loop_say_how_they_go_together(help_of: Any, command: str) -> None:
+    """A duration is that of all rounds together."""
+    words = " ".join(help_of("simulate", command).replace("│", " ").split())
+    assert "Replay this much in all, with --loop over all rounds." in words
+    assert "Restart at the end of the record, for ever without --duration." in words

@@ -40,9 +40,14 @@ SpeedOption = Annotated[
     ),
 ]
 DurationOption = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="Replay this much.", show_default="the whole record")
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="Replay this much in all, with --loop over all rounds.", show_default="the whole record"
+    ),
 ]
-LoopOption = Annotated[bool, typer.Option("--loop", help="Restart at the end of the record.")]
+LoopOption = Annotated[
+    bool, typer.Option("--loop", help="Restart at the end of the record, for ever without --duration.")
+]
 NoiseKindOption = Annotated[
     str | None,
     typer.Option(
