@@ -1,5 +1,6 @@
 """One view over all hosts of a fleet: what it shows of a store, and what it does there."""
 
+import io
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from test_fleet_store import FS, beat, span, tell
 from typer.testing import CliRunner
 
 from agent.cli.app import app
+from agent.cli.fleet_lines import FleetLines
 from agent.core.alarm_times import alarm_onset_s
 from agent.core.clock import format_local_clock
 from agent.core.config import Config
@@ -49,7 +51,7 @@ from agent.web.deeds import alarm_key
 from agent.web.hand_over import HandOver, TraceKey
 from agent.web.ward_mirror import WardMirror
 from agent.web.ward_watch import WardWatch
-from model.errors import ConfigError, SourceError, TerminalError
+from model.errors import ConfigError, SourceError
 
 BEDS = ("1", "2", "3")
 
@@ -515,14 +517,41 @@ def test_a_store_that_does_not_come(tmp_path: Path, store: str) -> None:
 
 
 def test_what_cannot_become_a_store_is_one_line(tmp_path: Path) -> None:
-    """A text, and a folder that is not there, end the command as they end `fleet status`; so does no terminal."""
+    """A text, and a folder that is not there, end the command as they end `fleet status`."""
     (tmp_path / "text").write_text("words " * 1000)
     for name in ("text", "none/ward.db"):
         wrong = ["fleet", "watch", f"store:{tmp_path / name}", "--metrics", ":9"]
         assert isinstance(CliRunner().invoke(app, wrong).exception, ConfigError)
-    result = CliRunner().invoke(app, ["fleet", "watch", f"store:{tmp_path / 'none.db'}"])
-    assert isinstance(result.exception, TerminalError)
-    assert "no terminal" in str(result.exception)
+
+
+def test_changes_of_alarms_are_lines_where_there_is_no_terminal(fleet: HandFleet) -> None:
+    """One as it begins, as it is over and as it goes, none twice and none cut; what is wrong is no part of them."""
+    said = io.StringIO()
+    lines = FleetLines(fleet.ward, said)
+    long = "V beats in a minute: over 10, " * 10
+    rate = AlarmTold("3", "r", "V rate high", 400, "low", long, 500, 994.0, 0, None, None)
+    for alarms in ([vt(), rate], [], [vt(ended=750), msgspec.structs.replace(rate, ended=700)]):
+        fleet.tell("first", beat(900, bed="2"), alarms=alarms)
+        fleet.turn()
+        assert lines.refresh(fleet.now_s)
+        assert lines.refresh(fleet.now_s)
+    texts = [line[31:] for line in said.getvalue().splitlines()]
+    assert texts == [
+        "2        0:00:04.80  !!!  ventricular tachycardia: 7 V at 180/min",
+        f"3        0:00:04.00  !    V rate high: {long}",
+        "2        0:00:06.00  !!!  over: ventricular tachycardia: 7 V at 180/min",
+        "3        no longer shown: V rate high",
+    ]
+    assert {line[:2] for line in said.getvalue().splitlines()} <= {"19", "20"}
+
+
+def test_the_command_writes_lines_to_a_pipe(fleet: HandFleet) -> None:
+    """As `monitor` does, with no page and no metrics to serve."""
+    fleet.tell("first", beat(900, bed="2"), alarms=[vt()])
+    result = CliRunner().invoke(app, ["fleet", "watch", fleet.shown, "--seconds", "1"])
+    assert result.exit_code == 0, result.exception
+    assert result.stdout.count("!!!  ventricular tachycardia: 7 V at 180/min\n") == 1
+    assert "beds have no monitor" not in result.stdout
 
 
 def test_the_command_without_a_terminal(fleet: HandFleet) -> None:

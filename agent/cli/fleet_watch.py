@@ -2,11 +2,12 @@
 
 import contextlib
 import math
+import os
 import select
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +26,7 @@ from agent.cli.options import (
     serve_web,
 )
 from agent.core import config as configuration
-from model.errors import SourceError, TerminalError
+from model.errors import SourceError
 
 if TYPE_CHECKING:
     from agent.core.config import Config
@@ -61,11 +62,6 @@ def watch_fleet(
     settings = configuration.load_config(config)
     settings = configuration.override_config(settings, "security", key=key, server_key=server_key, insecure=insecure)
     settings = serve_web(configuration.override_config(settings, "monitor", metrics=metrics), web, web_token)
-    is_seen = sys.stdout.isatty()
-    if not (is_seen or settings.web.address or settings.monitor.metrics):
-        raise TerminalError(
-            "standard output is no terminal: serve the ward with --web or --metrics, or ask fleet status"
-        )
     from agent.cli.stop_signals import StopFlag
     from agent.store.fleet_ward import FleetWard
 
@@ -88,7 +84,7 @@ def watch_fleet(
 
             exporter = stack.enter_context(MetricsExporter(settings.monitor.metrics, has_latencies=False))
             _tell_watcher(f"metrics are at {exporter.address}")
-        viewer = _open_viewer(stack, ward, settings, is_seen)
+        viewer = _open_viewer(stack, ward, settings)
         if settings.web.address:
             from agent.web.open_web import open_web_station
 
@@ -96,7 +92,10 @@ def watch_fleet(
             stack.callback(station.close)
             _tell_watcher(f"the ward is at {station.address}")
             viewer = station.watch(viewer, ward)
-        _watch(ward, viewer, exporter, stop)
+        try:
+            _watch(ward, viewer, exporter, stop)
+        except BrokenPipeError:  # the reader of the pipe has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_feed(store: str, settings: "Config", stop: Callable[[], bool]) -> "WardFeed | None":
@@ -129,10 +128,12 @@ def _open_feed(store: str, settings: "Config", stop: Callable[[], bool]) -> "War
     return None
 
 
-def _open_viewer(stack: contextlib.ExitStack, ward: "FleetWard", settings: "Config", is_seen: bool) -> "Viewer":
-    """Return the dashboard, or where there is no terminal what says in lines that something is wrong."""
-    if not is_seen:
-        return _TroubleLines(ward)
+def _open_viewer(stack: contextlib.ExitStack, ward: "FleetWard", settings: "Config") -> "Viewer":
+    """Return the dashboard, or where there is no terminal what says in lines what changes."""
+    if not sys.stdout.isatty():
+        from agent.cli.fleet_lines import FleetLines
+
+        return FleetLines(ward, sys.stdout)
     from rich.console import Console
 
     from agent.dashboard.terminal import TerminalScreen
@@ -163,36 +164,6 @@ def _wait(keyboard: int | None, seconds: float) -> None:
         time.sleep(seconds)
     else:
         select.select([keyboard], [], [], seconds)
-
-
-class _TroubleLines:
-    """A viewer without a terminal: a line for each change of what is wrong with the store, or its beds."""
-
-    keyboard: int | None = None
-
-    def __init__(self, ward: "FleetWard") -> None:
-        self._ward = ward
-        self._said = ""
-
-    def push(self, messages: Sequence[object], results: Sequence[object], now_s: float) -> None:
-        """Take nothing: there are no results here."""
-
-    def refresh(self, now_s: float) -> bool:
-        """Say what has changed."""
-        ward = self._ward.ward_snapshot(now_s)
-        alone = sum(bed.state == "no monitor" for bed in ward.index)
-        words = "the store is away" if ward.link.state == "lost" else f"{alone} beds have no monitor" if alone else ""
-        if words != self._said:
-            self._said = words
-            _tell_watcher(f"{words}: {ward.link.trouble}" if words else "the store answers, and each bed has a monitor")
-        return True
-
-    def patience_s(self, now_s: float) -> float:  # noqa: ARG002  # it is always the same
-        """Return the seconds for which nothing will be due."""
-        return LONGEST_WAIT_S
-
-    def finish(self) -> None:
-        """Say nothing more."""
 
 
 def _tell_watcher(text: str) -> None:

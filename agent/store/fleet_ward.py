@@ -84,6 +84,10 @@ class FleetWard:
             trend = BedTrend(bed, first, *rates, *beats, *shares, tuple(reversed(alarms)))
         return BedPast(bed, trend, alarms if request.alarms else (), trouble=NO_PAST_TEXT)
 
+    def shown_alarms(self) -> list[tuple[Alarm, float]]:
+        """Return the alarms of all beds that are shown, each with the Unix time at which it began."""
+        return [(alarm, self._beds.onset_s(alarm)) for bed in self._beds.names for alarm in self._beds.alarms(bed)]
+
     def note_shown(self, beats: Iterable[Beat]) -> None:
         """Count nothing: beats were shown at the monitors."""
 
