@@ -68,6 +68,16 @@ def test_what_is_shown_is_acknowledged(database: SqliteDatabase) -> None:
     assert "no bed '9'" in str(refusal)
 
 
+def test_status_in_a_pipe_cuts_no_name(database: SqliteDatabase) -> None:
+    """What has no room in a line goes on in the next one."""
+    name = "X" * 64
+    told = tell("Y" * 64, beat(950, bed=name), listening=[Listening(name, 100.0, True)], spans=[])
+    FleetStore(database, "north").answer(told)
+    shown = said("status", database.shown)
+    assert "…" not in shown
+    assert (shown.count("X"), shown.count("Y")) == (64, 128)
+
+
 def test_an_alarm_that_was_found_late_has_its_own_time(database: SqliteDatabase) -> None:
     """What was found in a backfill, minutes after it was, is named with the time that it has in the signal."""
     late = msgspec.structs.replace(alarm("heart rate high", 930), onset_s=1e9 - 500)

@@ -146,14 +146,16 @@ def _print_status(status: "StatusReply") -> None:
         box=box.SIMPLE_HEAD, title=Text(make_printable(f"Fleet {status.fleet}".strip())), title_justify="left"
     )
     for heading in ("replica", "host", "process", "state", "beds"):
-        replicas.add_column(heading)
+        replicas.add_column(heading, overflow="fold")
     for replica in status.replicas:
         state = "alive" if replica.is_alive else f"silent for {replica.silent_s:.0f} s"
         row = replica.name, replica.host, str(replica.pid), state, str(replica.beds)
         replicas.add_row(*(Text(make_printable(text)) for text in row))
     beds = Table(box=box.SIMPLE_HEAD)
     for heading in ("bed", "speaker", "replicas", "told", "beats", "samples", "alarms"):
-        beds.add_column(heading, justify="right" if heading in ("told", "beats", "samples") else "left")
+        beds.add_column(
+            heading, justify="right" if heading in ("told", "beats", "samples") else "left", overflow="fold"
+        )
     for bed in status.beds:
         samples = f"{bed.sent} = {bed.analysed} + {bed.missing}"
         told = f"{bed.told_s:.1f} s"
