@@ -1,5 +1,7 @@
 """Text for people: what is safe to show in a terminal, and times as a clock shows them."""
 
+from collections.abc import Sequence
+
 LONGEST_SHOWN_NAME = 40
 """Characters of a name from outside in a line for people; programs get it whole."""
 
@@ -23,6 +25,16 @@ def shorten_name(name: str, most: int = LONGEST_SHOWN_NAME) -> str:
     ('bed-7', 'bed of a patient with...')
     """
     return name if len(name) <= most else f"{name[: most - 3].rstrip()}..."
+
+
+def name_some(names: Sequence[str], most: int = 5) -> str:
+    """Return names from outside in a line for people, and how many more there are than `most`.
+
+    >>> name_some(["bed-1", "bed-2", "bed-3"], most=2)
+    'bed-1, bed-2 and 1 more'
+    """
+    shown = ", ".join(make_printable(shorten_name(name)) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def format_clock(seconds: float, decimals: int = 0, hour_digits: int = 1) -> str:

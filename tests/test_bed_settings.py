@@ -108,6 +108,8 @@ def test_beds_that_never_came_are_named() -> None:
     assert describe_absent_beds(["7"], ["7"], ["7"]) == []
     (line,) = describe_absent_beds([], ["nope"], [])
     assert line == "bed 'nope' never came: check --bed"
+    (line,) = describe_absent_beds(["7"], ["7", "nope"], [], ["100", "119", "208", "a", "b", "c"])
+    assert line == "bed 'nope' never came: the device has 100, 119, 208, a, b and 1 more (--bed)"
     (line,) = describe_absent_beds(["7"], [], ["7", *"abcdefg"])
     assert line == "settings for 'a', 'b', 'c', 'd', 'e' and 2 more: no such bed has come (see [bed.NAME])"
     (line,) = describe_absent_beds([], ["x" * 300], [])

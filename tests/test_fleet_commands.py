@@ -65,7 +65,7 @@ def test_what_is_shown_is_acknowledged(database: SqliteDatabase) -> None:
     assert len(read_kept_deeds(database)) == 1
     refusal = CliRunner().invoke(app, ["fleet", "acknowledge", "9", "--store", database.shown, "--by", "Kim"]).exception
     assert isinstance(refusal, ConfigError)
-    assert "no bed '9'" in str(refusal)
+    assert str(refusal) == f"no bed '9' in {database.shown}: it has 2"
 
 
 def test_status_in_a_pipe_cuts_no_name(database: SqliteDatabase) -> None:

@@ -1,6 +1,8 @@
 """agent.link.link_receiver: what comes out of the link, with a publisher in the same process."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self
 from uuid import uuid4
@@ -78,6 +80,18 @@ def test_consecutive_packets_become_one_chunk(line: Wire) -> None:
     assert isinstance(chunk, Chunk)
     assert (chunk.first, chunk.arrived_s) == (0, 7.0)
     np.testing.assert_array_equal(chunk.counts[:, 0], np.arange(500))
+
+
+def test_beds_that_were_not_asked_for_are_heard_at_the_end() -> None:
+    """Where a bed that was named does not come: those that do, by name, but nothing that no device sends."""
+    with Wire(["nope"]) as wire, ThreadPoolExecutor(1) as hands:
+        heard = hands.submit(wire.link.hear_all_beds)
+        while not heard.done():
+            for message in frames(packet(0, bed="208"), packet(0, bed="100"), packet(0, bed="nope-1")):
+                wire.publisher.send_multipart(message)
+            wire.publisher.send_multipart([b"no packet"])
+            time.sleep(0.02)
+        assert heard.result() == ["100", "208", "nope-1"]
 
 
 def test_missing_samples_are_declared(line: Wire) -> None:

@@ -20,6 +20,7 @@ from agent.cli.options import (
 )
 from agent.core import config as configuration
 from model.errors import ConfigError
+from model.text import name_some
 
 if TYPE_CHECKING:
     from agent.core.config import Config
@@ -103,9 +104,11 @@ def acknowledge_alarms(
 
     client = open_store_client(store, settings.security, make=False)
     try:
-        found = next((of for of in ask_store(client, AskStatus(), StatusReply).beds if of.bed == bed), None)
+        beds = {of.bed: of for of in ask_store(client, AskStatus(), StatusReply).beds}
+        found = beds.get(bed)
         if found is None:
-            raise ConfigError(f"no bed {bed[:64]!r} in {client.shown}")
+            there = f"it has {name_some(sorted(beds))}" if beds else "no monitor has told it of one"
+            raise ConfigError(f"no bed {bed[:64]!r} in {client.shown}: {there}")
         shown = {alarm.identity[1:]: alarm for alarm in _most_urgent_first(found) if alarm.acknowledged_s is None}
         if not shown:
             typer.echo(f"{bed}: no alarm to acknowledge")

@@ -23,7 +23,7 @@ from agent.monitor.monitor_session import EndCondition, MonitorSession
 from agent.monitor.reference_truth import ReferenceTruth
 from agent.monitor.result_sinks import OutputSink, SharedStore, Viewer
 from model.errors import ConfigError, TerminalError, clean_error_text
-from model.text import shorten_name
+from model.text import name_some, shorten_name
 
 if TYPE_CHECKING:
     from agent.recording.recorder import Recorder
@@ -124,16 +124,21 @@ def run_monitor(
                 print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
                 if truth:
                     print(f"ecg-agent: {truth.summary()}", file=sys.stderr)  # noqa: T201
-            expected = (filter(options.part.has, names) for names in (options.beds, config.bed))
-            for line in describe_absent_beds(session.pipeline.beds, *expected):
+            watched, configured = (list(filter(options.part.has, names)) for names in (options.beds, config.bed))
+            answers = link.view(session.clock()).round_trip_ms is not None
+            heard = link.hear_all_beds() if answers and set(watched) - set(session.pipeline.beds) else []
+            for line in describe_absent_beds(session.pipeline.beds, watched, configured, heard):
                 print(f"ecg-agent: {line}", file=sys.stderr)  # noqa: T201
         if options.svg is not None:
             _write_svg_picture(session, options.svg, config, truth)
 
 
-def describe_absent_beds(came: Container[str], watched: Iterable[str], configured: Iterable[str]) -> list[str]:
-    """Return a line for each bed that was to be watched, or has settings, and never came."""
-    lines = [f"bed {_quoted_name(bed)} never came: check --bed" for bed in watched if bed not in came]
+def describe_absent_beds(
+    came: Container[str], watched: Iterable[str], configured: Iterable[str], heard: Sequence[str] = ()
+) -> list[str]:
+    """Return a line for each bed that was to be watched, or has settings, and never came; `heard`: those that do."""
+    hint = f"the device has {name_some(heard)} (--bed)" if heard else "check --bed"
+    lines = [f"bed {_quoted_name(bed)} never came: {hint}" for bed in watched if bed not in came]
     if not (absent := [_quoted_name(bed) for bed in configured if bed not in came]):
         return lines
     rest = f" and {len(absent) - MOST_ABSENT} more" if len(absent) > MOST_ABSENT else ""

@@ -5,6 +5,7 @@ what lies between is requested over the backfill channel (`backfill_scheduler`, 
 (`reply_settler`). `docs/wire.md` has the rules.
 """
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence, Set
 
@@ -27,9 +28,9 @@ from agent.wire.connection import ConnectionMonitor
 from agent.wire.curve_security import check_endpoint, harden_socket, secure_client
 from agent.wire.endpoint_errors import endpoint_refusal
 from agent.wire.inflow_guard import FEW_CHECK_S, InflowGuard, InflowLimit
-from agent.wire.packets import LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES
+from agent.wire.packets import LARGEST_NAME_BYTES, LARGEST_PAYLOAD_BYTES, parse_frames
 from agent.wire.requests import ReplayAction, ReplayReply, backfill_endpoint
-from model.errors import EndpointError
+from model.errors import EndpointError, FrameError
 
 MOST_PACKETS_WAITING = 16_384
 """Packets that ZeroMQ holds for the monitor; more wait in the system and at the device."""
@@ -51,6 +52,8 @@ RECENT_S = 10.0
 """A bed that has sent within this time is not kept waiting for others."""
 ATTENTION_S = 1.0
 """After a longer pause of the monitor itself silence is counted anew: what came meanwhile has not been seen."""
+HEAR_ALL_S, MOST_HEARD = 1.0, 64
+"""How long, and for how many, is listened at the end for beds that may have been meant."""
 
 
 class LinkReceiver:
@@ -173,6 +176,16 @@ class LinkReceiver:
         """Return the samples of a bed that were sent, as far as is known, since this link came or was resumed."""
         buffer = self._streams.buffers.get(bed)
         return buffer.sent if buffer else 0
+
+    def hear_all_beds(self) -> list[str]:
+        """Return beds that the device sends, watched or not: listens to all for a moment, as the last thing."""
+        names: set[str] = set()
+        until_s = time.monotonic() + HEAR_ALL_S
+        self.socket.subscribe("")
+        while len(names) < MOST_HEARD and self.socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
+            with contextlib.suppress(FrameError):
+                names.add(parse_frames(receive_frames(self.socket)).bed)
+        return sorted(names)
 
     def wait(self, seconds: float, keyboard: int | None = None) -> None:
         """Sleep until a packet, a reply or a key is there, or the time is over."""

@@ -14,6 +14,10 @@ from agent.report.comparison import ComparedRecording, build_comparison
 from agent.report.content import find_all
 from agent.report.report_index import ReportIndex, print_report_files
 from model.errors import ConfigError, RecordError
+from model.text import name_some
+
+MOST_NAMED = 20
+"""Beds that are named where another one was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,7 @@ def _choose_report_beds(session: RecordedSession, wanted: Sequence[str], folder:
         raise RecordError(f"nothing was recorded in {folder}: there is nothing to report")
     for bed in wanted:
         if bed not in session.beds:
-            raise RecordError(f"no bed {bed!r} in {folder}: beds are {', '.join(session.beds)}")
+            raise RecordError(f"no bed {bed!r} in {folder}: beds are {name_some(session.beds, MOST_NAMED)}")
     return tuple(dict.fromkeys(wanted)) or session.beds
 
 

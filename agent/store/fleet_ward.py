@@ -22,7 +22,7 @@ from agent.store.store_messages import EventTold, WardReply
 from agent.store.ward_feed import WardFeed
 from model.records.resample import FS
 from model.records.wfdb_records import CLASSES
-from model.text import make_printable
+from model.text import make_printable, name_some
 
 NAMED_SILENT_S = 600.0
 """A monitor that fell silent is named above the ward for this long; later one may have taken its place."""
@@ -180,17 +180,12 @@ class FleetWard:
         parts = []
         if alone := [bed.bed for bed in self._index if bed.state == "no monitor"]:
             verb = "has" if len(alone) == 1 else "have"
-            parts.append(f"{len(alone)} of {len(self._index)} beds {verb} NO MONITOR: {_name_some(alone)}")
+            parts.append(f"{len(alone)} of {len(self._index)} beds {verb} NO MONITOR: {name_some(alone, MOST_NAMED)}")
         silent = [of for of in self._feed.state.reply.replicas if not of.is_alive and of.silent_s < NAMED_SILENT_S]
         if silent:
             names = [f"{of.name} on {of.host} for {of.silent_s:.0f} s" for of in silent]
-            parts.append(f"no word of {_name_some(names)}")
+            parts.append(f"no word of {name_some(names, MOST_NAMED)}")
         return "; ".join(parts)
-
-
-def _name_some(names: list[str]) -> str:
-    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return make_printable(", ".join(names[:MOST_NAMED])) + rest
 
 
 def _event_of(row: EventTold) -> Event:
