@@ -9,6 +9,7 @@ import pytest
 from support.indexed import beat, chunk
 
 from agent.core.messages import Alarm, Result
+from agent.core.run_clock import RunClock
 from agent.outputs.lsl_markers import CHANNELS, LslMarkerStream
 from model.errors import ConfigError
 
@@ -19,7 +20,8 @@ def test_an_inlet_hears_markers() -> None:
     """Class, bed, sample and confidence of a beat, and alarms, each at the time of its sample by LSL's clock."""
     import pylsl
 
-    stream = LslMarkerStream("ecg-test")
+    clock = RunClock()
+    stream = LslMarkerStream("ecg-test", clock)
     inlet: Any = None
     try:
         (found,) = pylsl.resolve_byprop("name", "ecg-test", timeout=20)
@@ -31,7 +33,8 @@ def test_an_inlet_hears_markers() -> None:
         times = {"onset": 50, "announced": 500, "announced_s": now_s}
         alarm = Alarm("1", "run", "asystole", "high", "no QRS for 4.0 s", **times)  # type: ignore[arg-type]
         results: list[Result] = [beat(375), alarm, replace(alarm, acknowledged_s=now_s), replace(alarm, ended=480)]
-        stream.push([chunk(0, 500, sent_s=now_s)], results, now_s)
+        clock.follow([chunk(0, 500, sent_s=now_s)])
+        stream.push([], results, now_s)
         markers = [inlet.pull_sample(timeout=10) for _ in range(3)]
         assert [sample for sample, _ in markers] == [
             ["N", "1", "375", f"{beat(375).confidence:.4f}", ""],
@@ -50,4 +53,4 @@ def test_an_inlet_hears_markers() -> None:
 
 def test_names() -> None:
     with pytest.raises(ConfigError, match="at most 64 characters"):
-        LslMarkerStream("x" * 65)
+        LslMarkerStream("x" * 65, RunClock())

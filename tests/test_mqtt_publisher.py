@@ -20,6 +20,7 @@ from support.web_hook import wait_for_news, wait_until
 from agent.core.config import Config
 from agent.core.events import OutputRestored, OutputTrouble
 from agent.core.messages import Alarm, Ledger
+from agent.core.run_clock import RunClock
 from agent.core.views import LinkView
 from agent.core.wording import event_text
 from agent.monitor.snapshot import MonitorFigures
@@ -55,13 +56,19 @@ def hears(broker: Broker) -> Iterator[Subscriber]:
 
 
 @pytest.fixture
-def publish_to(settings: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def clock() -> RunClock:
+    """That of the session."""
+    return RunClock()
+
+
+@pytest.fixture
+def publish_to(settings: Config, clock: RunClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Opens publishers, and closes them after the test."""
     monkeypatch.setattr(sending_thread, "CLOSE_S", 1.0)
     opened: list[MqttPublisher] = []
 
     def make(address: str, **changes: Any) -> MqttPublisher:
-        opened.append(MqttPublisher(address, replace(settings.publish, **changes)))
+        opened.append(MqttPublisher(address, replace(settings.publish, **changes), clock))
         return opened[-1]
 
     yield make
@@ -70,10 +77,11 @@ def publish_to(settings: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Op
 
 
 @needs_broker
-def test_beats_alarms_and_state(broker: Broker, hears: Subscriber, publish_to: Open) -> None:
+def test_beats_alarms_and_state(broker: Broker, hears: Subscriber, publish_to: Open, clock: RunClock) -> None:
     """Results are JSON as in JSON lines; the state of a bed is kept by the broker and follows rate and alarms."""
     publisher = publish_to(broker.address)
-    publisher.push([chunk(0, 500)], [beat(100), ALARM], NOW)
+    clock.follow([chunk(0, 500)])
+    publisher.push([], [beat(100), ALARM], NOW)
     publisher.publish(figures(**{"1": 71.6}))
     wait_until(lambda: hears.of("ecg-agent/1/state")[-1:] and b'"heart_rate":72' in hears.of("ecg-agent/1/state")[-1])
     (told,) = map(json.loads, hears.of("ecg-agent/1/beat"))
@@ -94,10 +102,11 @@ def test_beats_alarms_and_state(broker: Broker, hears: Subscriber, publish_to: O
 
 
 @needs_broker
-def test_home_assistant_discovers_beds(broker: Broker, publish_to: Open) -> None:
+def test_home_assistant_discovers_beds(broker: Broker, publish_to: Open, clock: RunClock) -> None:
     """Whoever comes later finds a retained config for each sensor; what it names is there: topics and values."""
     publisher = publish_to(f"{broker.address}/ward/3", discovery="ha")
-    publisher.push([chunk(0, 500, bed="a/b+#ü")], [replace(beat(100), bed="a/b+#ü")], NOW)
+    clock.follow([chunk(0, 500, bed="a/b+#ü")])
+    publisher.push([], [replace(beat(100), bed="a/b+#ü")], NOW)
     publisher.publish(figures(**{"a/b+#ü": 60.0}))
     time.sleep(0.5)
     late = Subscriber(broker.port)

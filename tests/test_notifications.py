@@ -20,6 +20,7 @@ from agent.core.config import Config
 from agent.core.events import NotificationFailed, NotificationSent, OutputRestored, OutputTrouble
 from agent.core.messages import Alarm
 from agent.core.output_settings import NotifyConfig
+from agent.core.run_clock import RunClock
 from agent.core.wording import event_text
 from agent.outputs import notifications as module
 from agent.outputs import sending_thread
@@ -63,7 +64,7 @@ def open_sink(plan: NotifyConfig) -> Iterator[Open]:
     sinks: list[NotificationSink] = []
 
     def make(url: str, **changes: Any) -> NotificationSink:
-        sinks.append(NotificationSink(url, replace(plan, **changes)))
+        sinks.append(NotificationSink(url, replace(plan, **changes), RunClock()))
         return sinks[-1]
 
     yield make

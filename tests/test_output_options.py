@@ -11,6 +11,7 @@ from support.web_hook import WebHook
 from test_cli import parse_lines, run, simulator
 
 from agent.core.config import Config
+from agent.core.run_clock import RunClock
 from agent.outputs.output_options import open_outputs
 from model.errors import ConfigError
 
@@ -36,7 +37,7 @@ def test_what_makes_no_sense(settings: Config, options: list[str], reason: str) 
     """An address that makes no sense is refused in a line, without what may be secret."""
     notify, publish = ([options[1]], []) if options[0] == "--notify" else ([], [options[1]])
     with pytest.raises(ConfigError) as refused:
-        open_outputs(notify, publish, settings)
+        open_outputs(notify, publish, settings, RunClock())
     assert reason in str(refused.value)
     assert "secret" not in str(refused.value)
 
@@ -45,7 +46,7 @@ def test_addresses_from_a_file(settings: Config, tmp_path: Path) -> None:
     """A file keeps secrets out of the command line: an address a line, comments and empty lines left out."""
     file = tmp_path / "addresses"
     file.write_text("# our broker\n\n  mqtt://127.0.0.1:1/a  \nmqtt://127.0.0.1:1/b\n")
-    outputs = open_outputs([], [f"@{file}"], settings)
+    outputs = open_outputs([], [f"@{file}"], settings, RunClock())
     try:
         assert [type(output).__name__ for output in outputs] == ["MqttPublisher"] * 2
     finally:
@@ -53,7 +54,7 @@ def test_addresses_from_a_file(settings: Config, tmp_path: Path) -> None:
             output.close()
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="it is not UTF-8"):
-        open_outputs([], [f"@{file}"], settings)
+        open_outputs([], [f"@{file}"], settings, RunClock())
 
 
 @pytest.mark.slow

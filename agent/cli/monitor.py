@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from agent.cli.stop_signals import StopFlag
 from agent.core.class_trust import TRUST_KEY, encode_class_trust
 from agent.core.config import Config, override_config
 from agent.core.events import Event
+from agent.core.run_clock import RunClock
 from agent.link.bed_part import WHOLE_WARD, BedPart
 from agent.link.link_receiver import LinkReceiver
 from agent.monitor.monitor_session import EndCondition, MonitorSession
@@ -109,28 +110,36 @@ def run_monitor(
             from agent.outputs.prometheus import MetricsExporter
 
             metrics = stack.enter_context(MetricsExporter(config.monitor.metrics))
-        outputs, store = _enter_outputs(options, config, stack)
+        run_clock = RunClock()
+        outputs, store = _enter_outputs(options, config, run_clock, stack)
         web = _enter_web(config, stack)
         # The link comes last: what was sent meanwhile is fetched from the device, not from a queue that runs over.
         link = LinkReceiver(config, options.beds, options.part)
         stack.callback(link.close)
         truth = options.truth
         sinks = [truth] if truth else []
-        session = MonitorSession(link, classifier, config, recorder, metrics, sinks, outputs, device_news, store)
+        given = recorder, metrics, sinks, outputs, device_news, store, run_clock
+        session = MonitorSession(link, classifier, config, *given)
         try:
             _show_session(session, config, options, lambda: stop() or over(), web)
         finally:
-            if session.pipeline.beds:
-                print(f"ecg-agent: {session.summary()}", file=sys.stderr)  # noqa: T201  # for the person
-                if truth:
-                    print(f"ecg-agent: {truth.summary()}", file=sys.stderr)  # noqa: T201
-            watched, configured = (list(filter(options.part.has, names)) for names in (options.beds, config.bed))
-            answers = link.view(session.clock()).round_trip_ms is not None
-            heard = link.hear_all_beds() if answers and set(watched) - set(session.pipeline.beds) else []
-            for line in describe_absent_beds(session.pipeline.beds, watched, configured, heard):
-                print(f"ecg-agent: {line}", file=sys.stderr)  # noqa: T201
+            for line in _closing_lines(session, config, options):
+                print(f"ecg-agent: {line}", file=sys.stderr)  # noqa: T201  # for the person
         if options.svg is not None:
             _write_svg_picture(session, options.svg, config, truth)
+
+
+def _closing_lines(session: MonitorSession, config: Config, options: MonitorOptions) -> Iterator[str]:
+    """Yield what a person should know at the end: the whole run in a line, and beds that never came."""
+    came = session.pipeline.beds
+    if came:
+        yield session.summary()
+        if options.truth:
+            yield options.truth.summary()
+    watched, configured = (list(filter(options.part.has, names)) for names in (options.beds, config.bed))
+    answers = session.link.view(session.clock()).round_trip_ms is not None
+    heard = session.link.hear_all_beds() if answers and set(watched) - set(came) else []
+    yield from describe_absent_beds(came, watched, configured, heard)
 
 
 def describe_absent_beds(
@@ -150,7 +159,7 @@ def _quoted_name(bed: str) -> str:
 
 
 def _enter_outputs(
-    options: MonitorOptions, config: Config, stack: contextlib.ExitStack
+    options: MonitorOptions, config: Config, run_clock: RunClock, stack: contextlib.ExitStack
 ) -> tuple[list[OutputSink], SharedStore | None]:
     """Open what results are sent to; return the store of a fleet, if one is among it, too."""
     if not (options.notify or options.publish or options.replica):
@@ -167,7 +176,7 @@ def _enter_outputs(
         stores.append(StoreOutput(open_store_client(address, config.security), options.replica or ""))
         return stores[0]
 
-    outputs = open_outputs(options.notify, options.publish, config, dict.fromkeys(STORE_SCHEMES, open_store))
+    outputs = open_outputs(options.notify, options.publish, config, run_clock, dict.fromkeys(STORE_SCHEMES, open_store))
     for output in outputs:
         stack.callback(output.close)
     if options.replica and not stores:

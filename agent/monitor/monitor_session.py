@@ -76,10 +76,11 @@ class MonitorSession:
         outputs: Sequence[OutputSink] = (),
         device_news: Callable[[], Sequence[Event]] = tuple,
         store: SharedStore | None = None,
+        run_clock: RunClock | None = None,
     ) -> None:
         """`device_news`: returns the events that a device of ours has told since the last call.
 
-        `store`: the one of the outputs that other monitors share.
+        `store`: the one of the outputs that other monitors share. `run_clock`: one that outputs have, too.
         """
         self.link, self.config, self.recorder = link, config, recorder
         self.pipeline = Pipeline(config, classifier)
@@ -92,7 +93,7 @@ class MonitorSession:
         own = (sink for sink in (recorder, metrics, self._alarm_history) if sink is not None)
         self._outputs = outputs
         self._figure_takers = [taker for taker in (metrics, *(o for o in outputs if o.needs_figures)) if taker]
-        self.run_clock = RunClock()
+        self.run_clock = run_clock or RunClock()
         folder = recorder.folder if recorder else None
         self.look_back = LookBack(
             self._alarm_history,

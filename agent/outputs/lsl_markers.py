@@ -32,12 +32,13 @@ class LslMarkerStream:
 
     needs_figures = False
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run_clock: RunClock) -> None:
+        """`run_clock`: has followed the signals of what is pushed."""
         name = name or DEFAULT_NAME
         if len(name) > LONGEST_NAME or not name.isprintable():
             raise ConfigError(f"--publish lsl:NAME: give a printable name of at most {LONGEST_NAME} characters")
         self._lsl: Any = import_extra("pylsl", "lsl")
-        self._run_clock = RunClock()
+        self._run_clock = run_clock
         try:
             self._lsl.set_config_content(QUIET_LOG)
             info = self._lsl.StreamInfo(
@@ -52,7 +53,6 @@ class LslMarkerStream:
 
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
         """Offer a marker for each beat, and for each alarm when it begins and when it is over."""
-        self._run_clock.follow(messages)
         if self._outlet is None:
             return
         for item in results:

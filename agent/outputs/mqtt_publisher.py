@@ -49,11 +49,12 @@ class MqttPublisher(SendingOutput):
 
     needs_figures = True
 
-    def __init__(self, address: str, config: PublishConfig) -> None:
+    def __init__(self, address: str, config: PublishConfig, run_clock: RunClock) -> None:
+        """`run_clock`: has followed the signals of what is pushed."""
         parsed = parse_mqtt_address(address)
         self._prefix, self._config = parsed.prefix, config
         self._version = version("ecg-agent")
-        self._run_clock = RunClock()
+        self._run_clock = run_clock
         super().__init__("mqtt", parsed.shown)
         self._waiting: deque[_WaitingResult] = deque()
         self._dropped = 0
@@ -82,7 +83,6 @@ class MqttPublisher(SendingOutput):
 
     def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
         """Take beats and alarms. Never waits."""
-        self._run_clock.follow(messages)
         time_of = self._run_clock.time_of
         fresh: list[_WaitingResult] = []
         for item in results:

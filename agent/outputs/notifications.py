@@ -42,11 +42,12 @@ class NotificationSink(SendingOutput):
 
     needs_figures = False
 
-    def __init__(self, url: str, config: NotifyConfig) -> None:
+    def __init__(self, url: str, config: NotifyConfig, run_clock: RunClock) -> None:
+        """`run_clock`: has followed the signals of what is pushed."""
         self._service = AppriseTarget(url)
         self._config = config
         self._priorities = PRIORITIES[: PRIORITIES.index(config.priority) + 1]
-        self._run_clock = RunClock()
+        self._run_clock = run_clock
         super().__init__("notify", self._service.name)
         self._waiting: OrderedDict[_NoticeKey, PendingNotice] = OrderedDict()
         self._told: OrderedDict[AlarmIdentity, None] = OrderedDict()
@@ -55,9 +56,8 @@ class NotificationSink(SendingOutput):
         self._of_bed: dict[tuple[str, Priority], TokenBucket] = {}
         self._sending.start()
 
-    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:
+    def push(self, messages: Sequence[object], results: Sequence[Result], now_s: float) -> None:  # noqa: ARG002
         """Take the alarms among the results. Never waits."""
-        self._run_clock.follow(messages)
         alarms = [
             item
             for item in results

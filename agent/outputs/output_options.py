@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.core.config import Config
+from agent.core.run_clock import RunClock
 from agent.monitor.result_sinks import OutputSink
 from model.errors import ConfigError
 
@@ -16,7 +17,11 @@ OpenOutput = Callable[[str], OutputSink]
 
 
 def open_outputs(
-    notify: Sequence[str], publish: Sequence[str], config: Config, others: Mapping[str, OpenOutput] | None = None
+    notify: Sequence[str],
+    publish: Sequence[str],
+    config: Config,
+    run_clock: RunClock,
+    others: Mapping[str, OpenOutput] | None = None,
 ) -> list[OutputSink]:
     """Open what results are sent to. On an error close what was opened.
 
@@ -28,6 +33,8 @@ def open_outputs(
         Addresses mqtt://…, mqtts://…, lsl or lsl:NAME, those of `others`, or @FILE with one a line.
     config
         The settings.
+    run_clock
+        When samples were measured: that of the session whose results are sent.
     others
         Who opens addresses of other kinds, by what comes before their colon.
 
@@ -43,8 +50,9 @@ def open_outputs(
         for url in read_addresses(notify, "--notify"):
             from agent.outputs.notifications import NotificationSink
 
-            outputs.append(NotificationSink(url, config.notify))
-        outputs += [_open_publisher(address, config, others or {}) for address in read_addresses(publish, "--publish")]
+            outputs.append(NotificationSink(url, config.notify, run_clock))
+        for address in read_addresses(publish, "--publish"):
+            outputs.append(_open_publisher(address, config, run_clock, others or {}))
     except BaseException:
         for output in outputs:
             output.close()
@@ -52,16 +60,16 @@ def open_outputs(
     return outputs
 
 
-def _open_publisher(address: str, config: Config, others: Mapping[str, OpenOutput]) -> OutputSink:
+def _open_publisher(address: str, config: Config, run_clock: RunClock, others: Mapping[str, OpenOutput]) -> OutputSink:
     scheme, _, rest = address.partition(":")
     if scheme == "lsl":
         from agent.outputs.lsl_markers import LslMarkerStream
 
-        return LslMarkerStream(rest)
+        return LslMarkerStream(rest, run_clock)
     if scheme in ("mqtt", "mqtts"):
         from agent.outputs.mqtt_publisher import MqttPublisher
 
-        return MqttPublisher(address, config.publish)
+        return MqttPublisher(address, config.publish, run_clock)
     if scheme in others:
         return others[scheme](address)
     raise ConfigError("--publish takes mqtt://HOST[:PORT][/PREFIX], mqtts://…, lsl[:NAME] or a store")
