@@ -246,3 +246,22 @@ def test_without_a_recording_nothing_changes() -> None:
     alarms = ResumedAlarms()
     assert alarms.rename([beat, alarm(5), strip(alarm(5))])[:2] == [beat, alarm(5)]
     assert alarms.rename_shown((alarm(5),)) == (alarm(5),)
+
+
+def test_beats_of_the_signal_that_is_analysed_again_are_not_counted_again(
+    tmp_path: Path, settings: Config, classifier: BeatClassifier
+) -> None:
+    """The summary of a monitor that goes on with a recording has its own beats and samples."""
+    packets = second_packets("208", 300.0, 40.0)
+    first = RecordingMonitor(tmp_path / "ward", settings, classifier)
+    assert list(first.take(packets[:25]))
+    first.recorder.close()
+    second = RecordingMonitor(tmp_path / "ward", settings, classifier)
+    assert list(second.take(packets[25:-1]))
+    second.recorder.close()
+    told, new = ([beat for beat in one.results if isinstance(beat, Beat)] for one in (first, second))
+    assert len(told) > 30
+    assert min(beat.sample for beat in new) > max(beat.sample for beat in told)
+    second.session.note_shown(new)
+    assert f"1 bed, {len(new)} beats, 0 gaps" in second.session.summary()
+    assert "= 1875 analysed + 0 missing" in second.session.summary()
