@@ -229,6 +229,23 @@ def test_what_nobody_analysed_is_declared(new_ward: NewWard, comb: bool) -> None
     assert not ward.waiting
 
 
+def test_what_comes_together_stays_so_however_much_it_is(new_ward: NewWard) -> None:
+    """Of seconds at once no bed goes on by itself: all wait together, and know what they have."""
+    ward = new_ward()
+    names = [str(bed) for bed in range(9)]
+    for first in (0, 100):
+        ward.push([together([chunk(name, 100, first) for name in names])])
+    ward._clock = iter(range(10**6)).__next__  # a push is over after one turn
+    for first in (200, 1100):
+        ward.push([together([chunk(name, 900, first) for name in names])], shared=True)
+    assert not ward._inbox._waiting
+    assert sorted(bed.name for bed in ward._inbox.waiting()) == names
+    assert ward.backlog() == (set(), set())
+    for first in range(2000, 2000 + 2 * BACKLOG_SAMPLES, 900):
+        ward.push([together([chunk(name, 900, first) for name in names])], shared=True)
+    assert ward.backlog() == (set(names), set())
+
+
 def test_what_came_together_and_nobody_analysed_is_declared(new_ward: NewWard) -> None:
     """At the end what waits of beds that come together becomes a gap of each, behind what was analysed."""
     ward = new_ward()
