@@ -246,6 +246,16 @@ def test_what_comes_together_stays_so_however_much_it_is(new_ward: NewWard) -> N
     assert ward.backlog() == (set(names), set())
 
 
+def test_gaps_of_beds_that_come_together_count_as_work(new_ward: NewWard) -> None:
+    """A bundle in which every other sample has no value is not taken apart all at once."""
+    ward = new_ward()
+    ward._clock = iter(range(10**6)).__next__  # a push is over after one turn
+    ward.push([together([chunk(str(bed), 20_000, comb=True) for bed in range(9)])], shared=True)
+    for waiting in ward._inbox._waiting.values():
+        assert len(waiting.steps) <= 2 * PIECE_SAMPLES + 1
+        assert waiting.samples > 18_000
+
+
 def test_what_came_together_and_nobody_analysed_is_declared(new_ward: NewWard) -> None:
     """At the end what waits of beds that come together becomes a gap of each, behind what was analysed."""
     ward = new_ward()

@@ -159,7 +159,7 @@ class InputQueue:
         self._waits[:] = False
 
     def _free(self, rows: RowIndexArray) -> NDArray[np.bool_]:
-        """Return which beds in these rows (n,) wait for nothing."""
+        """Return which beds in these rows (n,) wait for nothing but the rounds."""
         self._make_room(int(rows.max(initial=0)))
         free: NDArray[np.bool_] = ~self._waits[rows]
         return free
@@ -172,7 +172,7 @@ class InputQueue:
         passed: NDArray[np.bool_],
         left: dict[int, FloatArray | None],
     ) -> None:
-        """Take the chunks that need no closer look as one block, of beds that are `free` (all,): they wait for nothing.
+        """Take the chunks that need no closer look together, of beds that are `free` (all,).
 
         Note in `passed` (all,) which they are, and in `left` the millivolts (leads, n) of the other plain ones, by
         their places among all.
@@ -187,7 +187,9 @@ class InputQueue:
     def _put_one(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None) -> None:
         """Take a message by itself; `x` (leads, n) mV if it is a chunk that was converted."""
         waiting = self._waiting.get(bed.name)
-        if (waiting is not None and waiting.messages) or (x is None and self._must_wait(message)):
+        if waiting is not None and (waiting.messages or (x is None and waiting.samples > self._piece)):
+            waiting.put_off(message)
+        elif x is None and self._must_wait(message):
             self._let_wait(bed).put_off(message)
         else:
             self._convert(bed, message, x)
