@@ -115,7 +115,7 @@ def test_chunks_do_not_matter(ward: NewWard) -> None:
     whole = all_found(ward(), troubled([1000]))
     assert len({beat.label for beat in beats_of(whole)}) > 1
     assert {item.kind for item in whole if isinstance(item, Event)} == {"start", "signal", "gap", "end"}
-    for sizes in ([1], [5], [17], [7, 1, 400, 33]):
+    for sizes in ([*[1] * 40, 60], [5], [17], [7, 1, 400, 33]):
         assert all_found(ward(), troubled(sizes)) == whole, sizes
 
 
@@ -124,7 +124,7 @@ def test_other_beds_do_not_matter(ward: NewWard) -> None:
     """A bed tells among 20 others, where a beat may be held, what it tells alone; each in its own order."""
     names = [str(i) for i in range(21)]
     records = ("208", "100", "119", "203")
-    streams = [troubled([(11, 13, 31)[i % 3]], name, records[i % 4]) for i, name in enumerate(names)]
+    streams = [troubled([(23, 29, 61)[i % 3]], name, records[i % 4]) for i, name in enumerate(names)]
     together: dict[str, list[Beat | Event]] = {name: [] for name in names}
     many = ward()
     for tick in range(max(map(len, streams))):
@@ -156,7 +156,7 @@ def test_how_long_a_beat_waits(settings: Config) -> None:
     Alone, it is told with the very sample that decides it.
     """
     one, found = Pipeline(settings, AllNormal()), []
-    for chunk in chunks(record_counts("222", 45), [1]):
+    for chunk in chunks(record_counts("222", 20), [1]):
         for beat in beats_of(one.push([chunk])):
             assert beat.class_known == chunk.first
             assert (
@@ -166,7 +166,7 @@ def test_how_long_a_beat_waits(settings: Config) -> None:
             )
             found.append(beat)
     samples = [beat.sample for beat in found]
-    assert len(found) > 45
+    assert len(found) > 20
     assert samples == sorted(set(samples))
 
 
@@ -246,8 +246,8 @@ def test_inputs_are_finite(settings: Config, ward: NewWard) -> None:
     for first in random.integers(0, len(counts), 20):
         counts[first : first + random.integers(1, 20)] = MISSING
     counts[3000:3400] = 5115
-    r_peak = beats_of(all_found(Pipeline(settings, AllNormal()), chunks(counts, [5])))[2].sample
-    all_found(one, [*chunks(counts[r_peak - 3 :], [5]), End("1", "run", len(counts) - r_peak + 3, FS)])
+    r_peak = beats_of(all_found(Pipeline(settings, AllNormal()), chunks(counts, [25])))[2].sample
+    all_found(one, [*chunks(counts[r_peak - 3 :], [25]), End("1", "run", len(counts) - r_peak + 3, FS)])
     seen = np.concatenate(net.seen)
     assert len(seen) > 40
     assert np.isfinite(seen).all()

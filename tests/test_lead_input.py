@@ -95,7 +95,7 @@ def test_the_cuts_of_a_stream_change_nothing(fs: float, new_ward: NewWard) -> No
     for start in random.integers(0, len(ecg), 18):
         ecg[start : start + random.integers(1, round(0.07 * fs))] = np.nan
     wanted = None
-    for sizes in ([round(fs * 12)], [1], [20], [3, 500, 17]):
+    for sizes in ([round(fs * 12)], [*[1] * 97, 500], [20], [3, 500, 17]):
         chunks = stream_chunks(ecg, fs, sizes)
         steps = steps_of(chunks)
         samples = np.full(12 * FS, np.nan, np.float32)
