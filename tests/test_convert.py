@@ -23,7 +23,9 @@ from support.edf_rules import check_edf_rules
 from support.recordings import CONFIG, LEADS, NOW, WIDE, Message, recorded, stream, troubled, two_leads
 from typer.testing import CliRunner
 
+from agent.analysis.beat_classifier import BeatClassifier
 from agent.cli.app import app
+from agent.core.config import Config, override_config
 from agent.core.messages import MISSING, Alarm, Beat, Chunk, End, Gap, Lead
 from agent.core.wording import event_text
 from agent.export import convert as module
@@ -41,15 +43,22 @@ from model.records.wfdb_records import read_record_samples
 NewWard = Callable[[], Pipeline]
 
 
-@pytest.fixture
-def troubled_folder(tmp_path: Path, new_auto_ward: NewWard) -> Path:
+@pytest.fixture(scope="module")
+def made_troubled(tmp_path_factory: pytest.TempPathFactory, settings: Config, classifier: BeatClassifier) -> Path:
     """Two runs of other leads and rates."""
-    recorded(tmp_path / "rec", troubled(), new_auto_ward())
-    return tmp_path / "rec"
+    made = tmp_path_factory.mktemp("made") / "troubled"
+    recorded(made, troubled(), Pipeline(settings, classifier))
+    return made
 
 
 @pytest.fixture
-def folder(tmp_path: Path, new_ward: NewWard) -> Path:
+def troubled_folder(tmp_path: Path, made_troubled: Path) -> Path:
+    """A copy of that recording."""
+    return shutil.copytree(made_troubled, tmp_path / "rec")
+
+
+@pytest.fixture(scope="module")
+def made_folder(tmp_path_factory: pytest.TempPathFactory, settings: Config, classifier: BeatClassifier) -> Path:
     """One bed, two runs of the same leads, holes and values missing, several segments."""
     signal = two_leads("208", 60)
     signal[2000:2010, 0] = signal[3000:3400] = MISSING
@@ -60,8 +69,16 @@ def folder(tmp_path: Path, new_ward: NewWard) -> Path:
         End("1", "run", 17_000, 125.0),
         *stream(signal[:2500], run="next", first=40),
     ]
-    recorded(tmp_path / "rec", messages, new_ward(), replace(CONFIG, rotate_min=0.3))
-    return tmp_path / "rec"
+    made = tmp_path_factory.mktemp("made") / "rec"
+    one_lead = override_config(settings, "monitor", lead="MLII")
+    recorded(made, messages, Pipeline(one_lead, classifier), replace(CONFIG, rotate_min=0.3))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, made_folder: Path) -> Path:
+    """A copy of that recording."""
+    return shutil.copytree(made_folder, tmp_path / "rec")
 
 
 def segments_of(folder: Path) -> list[RecordedSegment]:
