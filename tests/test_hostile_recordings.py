@@ -123,7 +123,7 @@ def spoil(folder: Path, table: str, column: int, value: object, all_rows: bool) 
 
 
 @pytest.mark.slow
-@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(TABLES), st.integers(0, 11), st.sampled_from(HOSTILE), st.booleans())
 @example("ledger", 3, 9e999, True)
 @example("ledger", 3, "x", False)

@@ -133,7 +133,7 @@ def recut(messages: Sequence[Message], size: int) -> Iterator[Message]:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams(), st.integers(1, 200), st.integers(20, 400), st.data())
 def test_what_is_recorded_does_not_depend_on_the_cut(
     tmp_path_factory: pytest.TempPathFactory, stream: list[Message], size: int, rotate: int, data: st.DataObject

@@ -119,30 +119,31 @@ def test_samples(tmp_path: Path, kind: str) -> None:
 @pytest.mark.slow
 def test_beats(tmp_path: Path) -> None:
     """Each format gives the same beats, to the sample and with the same classes, as the embedded record."""
-    counts = microvolts(45.0)
+    counts = microvolts(25.0)
     found: dict[str, list[tuple[int, str]]] = {}
     pipeline_config, classifier = load_config(None, {}), load_beat_classifier("live", "cpu", 1)
     for kind in ["embedded", *FORMATS]:
         path = tmp_path / f"night.{kind}"
         stated = {} if kind == "embedded" else write_as(path, counts)
-        record, seconds = ("208", 45.0) if kind == "embedded" else (str(path), None)
+        record, seconds = ("208", 25.0) if kind == "embedded" else (str(path), None)
         options = SignalFileOptions(**stated)
         plan = ReplayPlan(record, "1", 0.0, seconds, False, None, 6.0, 0, options)
         pipeline = Pipeline(pipeline_config, classifier)
         results = [result for message in RecordReplay(plan, 1000.0) for result in pipeline.push([message])]
         found[kind] = [(beat.sample, beat.label) for beat in results if isinstance(beat, Beat)]
-    assert len(found["embedded"]) > 60
+    assert len(found["embedded"]) > 35
     assert {kind: beats for kind, beats in found.items() if beats != found["embedded"]} == {}
 
 
 @settings(max_examples=25)
 @given(
-    st.lists(st.tuples(*[st.integers(-30_000, 30_000)] * 2), min_size=720, max_size=900),
+    st.integers(0, 2**31),
+    st.integers(720, 900),
     st.sampled_from(["time.csv", "txt", "npz", "npy", "wav", "edf", "hea"]),
 )
-def test_any_samples(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], kind: str) -> None:
+def test_any_samples(tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, kind: str) -> None:
     """Any two leads survive each format to the last digit."""
-    counts = np.array(rows)[: len(rows) // 360 * 360]
+    counts = np.random.default_rng(seed).integers(-30_000, 30_000, (count, 2), endpoint=True)[: count // 360 * 360]
     counts[0] = (1, -1)
     path = tmp_path_factory.getbasetemp() / f"any.{kind}"
     record, found = opened(path, **write_as(path, counts))

@@ -54,15 +54,15 @@ def wide(name: str, seconds: float, fs: int = 250) -> NDArray[np.int32]:
     return np.repeat(20 * record_counts(name, seconds), fs // 125)[:, None] + 3_000_000
 
 
-def troubled() -> list[Message]:
+def troubled(size: int = 20) -> list[Message]:
     """Return two runs of one bed: gaps, values missing in one lead, a long hole, then another rate, lead and width."""
     counts = two_leads("208", 90)
     counts[3000:3020, 0] = counts[6010:6030, 1] = MISSING
     counts[4000:4400] = MISSING
     return [
-        *stream(counts[:7500], first=500),
+        *stream(counts[:7500], first=500, size=size),
         Gap("1", "run", 8000, 10_000, 125.0, "never arrived"),
-        *stream(counts[7500:], first=18_000),
+        *stream(counts[7500:], first=18_000, size=size),
         End("1", "run", 21_750, 125.0),
         *stream(wide("119", 60), run="next", first=77, fs=250.0, leads=WIDE, size=50),
         End("1", "next", 77 + 15_000, 250.0),
