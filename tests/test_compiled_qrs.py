@@ -155,7 +155,7 @@ def test_records(name: str, chunk: int) -> None:
 @pytest.mark.parametrize("chunk", [1, 7, 25, 300, 7500])
 def test_signals(signal: Signal, chunk: int) -> None:
     """What no heart does, too, at any size."""
-    random, n = np.random.default_rng(11), (20 if chunk == 1 else SECONDS) * FS
+    random, n = np.random.default_rng(11), (20 if chunk < 25 else SECONDS) * FS
     x = np.stack([size * signal(random, n) for size in (1, 0.1, 1000)]).astype(np.float32)
     assert push_both(x, chunk)
 
@@ -187,7 +187,7 @@ def break_both(random: np.random.Generator, both: list[AnyDetector], row: int, n
     return next_sample if what == "off" else first
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_rows_gaps_and_starts(seed: int) -> None:
     """Rows in any order, chunks of any length, gaps and starts in between, and rows that are added meanwhile."""
     random, length = np.random.default_rng(seed), 200 * FS

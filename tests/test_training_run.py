@@ -100,9 +100,9 @@ def test_other_seed_other_checkpoint(finished: Path, split: DataSplit, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("recipe", [PLAIN, RICH], ids=["plain", "rich"])
-@pytest.mark.parametrize("after", [1, 2])
+@pytest.mark.parametrize(
+    ("after", "recipe", "threads"), [(1, PLAIN, 1), (1, RICH, 2), (2, PLAIN, 2), (2, RICH, 1)]
+)  # each value beside each of the others
 def test_interrupted_runs_continue(
     split: DataSplit, tmp_path: Path, after: int, recipe: TrainingRecipe, threads: int
 ) -> None:
