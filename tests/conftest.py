@@ -1,5 +1,6 @@
 """Fixtures and streams of all tests: real records and synthetic signals, as chunks."""
 
+import gc
 import multiprocessing.util
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,6 +50,26 @@ hypothesis.settings.load_profile(environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" 
 
 WORKERS = int(environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 """How many workers of pytest-xdist there are: each begins with a part of the tests as long as the others'."""
+WORKER = int(environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have each worker collect all files from another one on: what one has compiled, the others find compiled.
+
+    For a fresh clone has no tests compiled, and that takes as long as all imports.
+    """
+    folder = Path(__file__).parent
+    if WORKERS > 1 and [Path(name).resolve() for name in config.args] == [folder]:
+        files = [str(path) for path in sorted(folder.glob("test_*.py"))]
+        first = len(files) * WORKER // WORKERS
+        config.args = files[first:] + files[:first]
+    gc.disable()  # nothing that is imported and collected goes again
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later look for garbage the two million objects that are there now."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Nor are files with slow tests cut in two then, whose fixtures, such as a training, would be made twice.
     """
+    items.sort(key=lambda item: item.path)
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
