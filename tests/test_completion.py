@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,43 +14,63 @@ from agent.evaluation.record_selection import RECORD_SETS
 from model.nets.checkpoint_card import shipped_checkpoints
 from model.records.wfdb_records import embedded_noises, embedded_records, open_record
 
-MEASURE = """
-import sys
+SHELL = """
+import os, sys
 sys.argv = ["ecg-agent"]
 from agent.__main__ import main
-try:
-    main()
-finally:
-    print(*sys.modules, file=sys.stderr)
+import agent.cli.app
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        folder, os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line.rstrip("\\n").split("\\t")
+        os.chdir(folder)
+        try:
+            main()
+        finally:
+            print("\\0", *sys.modules, end="\\0", flush=True)
+            os._exit(0)
+    os.waitpid(child, 0)
 """
+"""Completes a line as a new process would that has just imported the command line: in a fork of one that has."""
 HEAVY = {"numpy", "torch", "scipy", "wfdb", "zmq", "matplotlib"}
 
 
-def completed(line: str, folder: Path | None = None) -> list[str]:
+Completed = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def completed() -> Iterator[Completed]:
     """What Bash would offer for the last word of a line; nothing heavy may be imported for it."""
-    words = ["ecg-agent", *line.split(" ")]
-    environment = os.environ | {
-        "_ECG_AGENT_COMPLETE": "complete_bash",
-        "COMP_WORDS": " ".join(words),
-        "COMP_CWORD": str(len(words) - 1),
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE], env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert HEAVY & set(done.stderr.split()) == set()
-    return done.stdout.split()
+    root = Path(__file__).parent.parent
+    environment = os.environ | {"_ECG_AGENT_COMPLETE": "complete_bash", "PYTHONPATH": str(root)}
+    call = [sys.executable, "-c", SHELL]
+    with subprocess.Popen(call, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        asked, told = shell.stdin, shell.stdout
+        assert asked is not None
+        assert told is not None
+
+        def part() -> list[str]:
+            return b"".join(iter(lambda: told.read(1), b"\0")).decode().split()
+
+        def complete(line: str, folder: Path = root) -> list[str]:
+            words = ["ecg-agent", *line.split(" ")]
+            asked.write(f"{folder}\t{' '.join(words)}\t{len(words) - 1}\n".encode())
+            asked.flush()
+            offered, loaded = part(), part()
+            assert "agent.cli.app" in loaded
+            assert HEAVY & set(loaded) == set()
+            return offered
+
+        yield complete
 
 
 @pytest.mark.parametrize("line", ["demo ", "simulate record ", "simulate ward ", "simulate ward 100 "])
-def test_records(line: str) -> None:
+def test_records(completed: Completed, line: str) -> None:
     """Where a record is expected, the embedded ones are offered."""
     assert completed(line) == list(embedded_records())
 
 
 @pytest.mark.parametrize("command", ["monitor", "demo", "evaluate", "export", "transfer data"])
-@pytest.mark.slow
-def test_weights(command: str) -> None:
+def test_weights(completed: Completed, command: str) -> None:
     """Where weights are expected, the shipped ones are offered."""
     assert completed(f"{command} --weights ") == list(shipped_checkpoints())
 
@@ -70,13 +91,12 @@ def test_weights(command: str) -> None:
         ("train --config none.toml --recipe ", []),
     ],
 )
-@pytest.mark.slow
-def test_other_values(line: str, offered: list[str]) -> None:
+def test_other_values(completed: Completed, line: str, offered: list[str]) -> None:
     """Values that begin as typed are offered; where none does, the shell falls back to files."""
     assert completed(line) == offered
 
 
-def test_recipes_of_a_file(tmp_path: Path) -> None:
+def test_recipes_of_a_file(completed: Completed, tmp_path: Path) -> None:
     """Recipes of the file that --config names are offered, too."""
     (tmp_path / "my.toml").write_text("[recipe.quick]\nepochs = 1\n")
     assert completed("train --config my.toml --recipe q", tmp_path) == ["quick"]
