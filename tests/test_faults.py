@@ -5,7 +5,7 @@ import pytest
 from benchmarks import soak
 from benchmarks.proxy import Faults
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_commands")]
 
 
 def test_a_monitor_that_is_killed_again_and_again_loses_nothing() -> None:

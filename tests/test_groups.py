@@ -69,6 +69,7 @@ def squared(items: Sequence[int], jobs: int, seen: list[float], most: int = 3) -
         return sorted(run_groups(hands, groups, lambda _item, _reason: -1, lambda _item: 1.0, seen.append))
 
 
+@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_item_comes_back(jobs: int) -> None:
     """Whatever does the work, each item is found once, and progress ends at all of it."""
@@ -78,6 +79,7 @@ def test_every_item_comes_back(jobs: int) -> None:
     assert squared([], jobs, []) == []
 
 
+@pytest.mark.usefixtures("forked_commands")
 def test_what_kills_its_process_is_given_up() -> None:
     """An item over which processes die is given up, and everything else is found."""
     seen: list[float] = []
@@ -86,6 +88,7 @@ def test_what_kills_its_process_is_given_up() -> None:
     assert seen[-1] == len(items)
 
 
+@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_errors_of_the_work_are_raised(jobs: int) -> None:
     """An error that work raises is raised where the work was given, of the same kind and in the same words."""
