@@ -23,7 +23,7 @@ threads = 1
 [recipe.tiny]
 epochs = 2
 batch = 512
-channels = [4, 4, 4, 4, 4]
+channels = [4]
 dense = 4
 drop_normal = 72000
 """
@@ -65,7 +65,7 @@ def test_the_checkpoint_is_found_by_the_monitor(finished: tuple[Path, str]) -> N
     """What was trained loads, and its card says the command that made it."""
     folder, _ = finished
     net, card = checkpoint.load_checkpoint(checkpoint_card.find_checkpoint(str(folder / "tiny.safetensors")), CPU)
-    assert net.size.channels == (4,) * 5
+    assert net.size.channels == (4,)
     assert card.training["command"].startswith("ecg-agent train --config")
     report = json.loads((folder / "report.json").read_text())
     assert report["training"] == card.training

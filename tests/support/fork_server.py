@@ -45,6 +45,8 @@ LOADED = (
     "simulator.scheduler",
 )
 """What is imported before the first command: what most of them need."""
+LOADED_FOR = {"train": ("torch._dynamo", "agent.training.report_run")}
+"""What is imported before the first command of a name that needs more: an optimiser alone loads a compiler."""
 LARGEST_REQUEST = 1 << 17
 MOST_STREAMS = 32
 SET_NAME, SET_CHILD_SUBREAPER = 15, 36
@@ -143,6 +145,8 @@ def serve_requests(requests: socket.socket) -> dict[str, Any]:
         text, streams, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, MOST_STREAMS)
         if not text:
             os._exit(0)
+        for name in LOADED_FOR.get(" ".join(json.loads(text)["arguments"][1:2]), ()):
+            importlib.import_module(name)
         heard, told = os.pipe()
         if (helper := os.fork()) == 0:
             helper = os.getpid()
