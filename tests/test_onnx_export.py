@@ -68,6 +68,12 @@ def quantised(weights: Path, sides: DataSplit) -> Path:
 
 
 @pytest.fixture
+def built(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every export write the graph that was exported: to build one takes seconds."""
+    monkeypatch.setattr(onnx_export, "build_onnx_graph", lambda _: onnx.load(exported))
+
+
+@pytest.fixture
 def changed(exported: Path, tmp_path: Path) -> Callable[[float], Path]:
     """Writes the exported file with one of its biases moved."""
 
@@ -158,19 +164,16 @@ def test_large_change_is_counted(weights: Path, changed: Callable[[float], Path]
     assert found.largest_difference == pytest.approx(100, abs=0.01)
 
 
-def test_disagreeing_file_is_not_handed_over(
-    weights: Path, sides: DataSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("built")
+def test_disagreeing_file_is_not_handed_over(sides: DataSplit, tmp_path: Path) -> None:
     """Where the graph says something else the earlier file stays, and nothing is left beside it."""
-    other, _ = checkpoint.load_beat_net(save(tmp_path / "other.safetensors", seed=2), CPU)
-    graph = onnx_export.build_onnx_graph(other)
-    monkeypatch.setattr(onnx_export, "build_onnx_graph", lambda _: graph)
+    other = save(tmp_path / "other.safetensors", seed=2)
     out = tmp_path / "net.onnx"
     out.write_text("earlier")
     with pytest.raises(
         CheckpointError, match=r"^.*is not written: it differs from .* in a score and in \d+ classes.*$"
     ):
-        onnx_export.export_onnx(weights, out, sides)
+        onnx_export.export_onnx(other, out, sides)
     assert out.read_text() == "earlier"
     assert leftovers(tmp_path) == []
 
@@ -240,6 +243,7 @@ def test_calibration_beats() -> None:
     assert not np.array_equal(drawn, onnx_export.calibration_beats(few, seed=1))
 
 
+@pytest.mark.usefixtures("built")
 def test_calibration_takes_no_test_beat(
     weights: Path, sides: DataSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +279,7 @@ def test_missing_package(
         onnx_export.export_onnx(weights, tmp_path / "net.onnx", sides)
 
 
+@pytest.mark.usefixtures("built")
 @pytest.mark.parametrize("name", ["none/net.onnx", "file/net.onnx", "folder.onnx", "made.safetensors"])
 def test_unwritable(weights: Path, sides: DataSplit, tmp_path: Path, name: str) -> None:
     """A path that cannot be written is refused in one line; weights are never overwritten."""
