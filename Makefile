@@ -6,6 +6,10 @@ WORKERS ?= 4
 BIN := .venv/bin
 # Bytecode is kept, whatever the shell wants: each worker and process of the tests would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
+# What of the packages is not compiled at once, for hardly anything here imports it: that is more than half of them.
+SELDOM := tests?|testing|_inductor|ray/(data|llm|rllib|serve|train|tune|autoscaler)|torch/(ao|distributed/[a-z_]+)|pip
+SELDOM := $(SELDOM)|setuptools|_?distutils|mypyc?|pydicom/sr|apprise/plugins|lexers|transformers|dialects
+SELDOM := $(SELDOM)|networkx/[a-z]+|sympy/(physics|combinatorics|parsing|stats|plotting)
 # The workers share the processors: the threads of NumPy's OpenBLAS would only wait for each other, busily.
 test tests quick: export OPENBLAS_NUM_THREADS = 1
 
@@ -38,7 +42,7 @@ setup: .venv/ready
 	@echo "setting up .venv; the first time this takes a few minutes"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@$(BIN)/python -m compileall -qq -j 0 -x '/($(SELDOM))/' .venv/lib || true
 	@touch $@
 
 clean:
