@@ -39,7 +39,7 @@ device = "cpu"
 protocol = "inter-patient"
 recipe = "tiny"
 [recipe.tiny]
-epochs = 12
+epochs = 8
 batch = 512
 channels = [4]
 dense = 4
@@ -125,10 +125,10 @@ def test_half_done_trials_go_on(killed: tuple[Path, dict[str, int], str]) -> Non
     assert sorted(path.name for path in (folder / "runs" / "rates").glob("trial-*")) == ["trial-0000", "trial-0001"]
     assert max(kept.values()) >= 1
     for name, epochs in kept.items():
-        assert epochs < 12
+        assert epochs < 8
         log = (folder / "runs" / "rates" / name / "fold-1.log").read_text()
         assert (f"continues after epoch {epochs}" in log) == (epochs > 0)
-        assert epochs_of(folder / "runs" / "rates" / name / "fold-1") == 12
+        assert epochs_of(folder / "runs" / "rates" / name / "fold-1") == 8
     assert "trials ━" in printed
     assert "2/2" in printed
 
