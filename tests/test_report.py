@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+import shutil
 import sqlite3
 import tracemalloc
 from collections.abc import Iterator
@@ -34,21 +35,28 @@ def reading(folder: Path, bed: str = "1") -> BedRecording:
         return BedRecording(session, bed)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fifteen minutes of a bed: a gap, a hole of the recording, two runs and rates, beats of all classes, alarms."""
     one, two = alarm(20_000, ended=20_500, acknowledged_s=NOW + 300), alarm(5000, priority="high", latching=True)
     found: list[Result] = [
         RunStarted("1", "run", 0, "MLII", 125.0),
         *beats(0, 37_400, labels="NNNNNNVVVNSFQ"),
     ]
-    with Recorder(tmp_path / "s", CONFIG, {"version": "9.9", "weights": "live"}) as recorder:
+    folder = tmp_path_factory.mktemp("made") / "s"
+    with Recorder(folder, CONFIG, {"version": "9.9", "weights": "live"}) as recorder:
         recorder.push([signal(0, 10_000), gap(10_000, 11_000), signal(11_000, 25_000)], found, NOW)
         recorder.push([signal(30_000, 37_500)], [one, strip(one), two, strip(two)], NOW)
         later = signal(0, 250 * 300, fs=250.0, run="next", sent_s=NOW + 900)
         begun = RunStarted("1", "next", 0, "MLII", 250.0)
         recorder.push([later], [begun, *beats(0, 37_000, period=125, run="next")], NOW + 900)
-    return tmp_path / "s"
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, made: Path) -> Path:
+    """A copy of that recording."""
+    return shutil.copytree(made, tmp_path / "s")
 
 
 class Checker(html.parser.HTMLParser):
