@@ -113,10 +113,10 @@ def python(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_import_direction(path: Path) -> None:
+def test_import_direction() -> None:
     """Imports go down the floors, TYPE_CHECKING ones too: no folder is part of a circle."""
-    assert forbidden(module_name(path), parsed(path)) == set()
+    wrong = {module_name(path): forbidden(module_name(path), parsed(path)) for path in FILES}
+    assert {name: targets for name, targets in wrong.items() if targets} == {}
 
 
 def test_every_folder_has_its_floor() -> None:
@@ -144,22 +144,25 @@ def test_wrong_directions_are_found(name: str, line: str, found: set[str]) -> No
     assert forbidden(name, ast.parse(line)) == found
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_nothing_imports_the_command_line(path: Path) -> None:
+def test_nothing_imports_the_command_line() -> None:
     """Nothing imports agent.cli.app but `python -m agent`."""
-    if module_name(path) != "agent.__main__":
-        assert not [name for name in imports(parsed(path)) if f"{name}.".startswith("agent.cli.app.")]
+    importing = {module_name(path) for path in FILES for name in imports(parsed(path)) if is_command_line(name)}
+    assert importing == {"agent.__main__"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_modules(path: Path) -> None:
+def is_command_line(name: str) -> bool:
+    return f"{name}.".startswith("agent.cli.app.")
+
+
+def test_modules() -> None:
     """A module says what it is and imports no stars; `__init__.py` holds only that docstring; none is a utils.py."""
-    tree = parsed(path)
-    assert ast.get_docstring(tree)
-    assert path.stem not in ("util", "utils", "helpers", "misc")
-    is_public_surface = module_name(path) == "agent.__init__"
-    assert len(tree.body) == 1 or path.name != "__init__.py" or is_public_surface
-    assert not [name for name in imports(tree) if name.endswith(".*")]
+    for path in FILES:
+        tree, name = parsed(path), module_name(path)
+        assert ast.get_docstring(tree), name
+        assert path.stem not in ("util", "utils", "helpers", "misc"), name
+        is_public_surface = name == "agent.__init__"
+        assert len(tree.body) == 1 or path.name != "__init__.py" or is_public_surface, name
+        assert not [imported for imported in imports(tree) if imported.endswith(".*")], name
 
 
 def definitions() -> Iterator[tuple[str, Definition]]:
@@ -229,11 +232,13 @@ def test_names_and_shapes_are_counted(line: str, single: bool, with_array: bool,
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_functions_are_short(path: Path) -> None:
+def test_functions_are_short() -> None:
     """No function is over 60 lines."""
-    functions = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= LARGEST_FUNCTION]
+    for path in FILES:
+        nodes = ast.walk(parsed(path))
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= LARGEST_FUNCTION]
+        assert not long, module_name(path)
 
 
 def test_files_are_short() -> None:
