@@ -15,7 +15,7 @@ from model.errors import RecordError
 
 pytest.importorskip("ecgdatakit", reason="these formats need the extra formats")
 
-LEADS: dict[str, NDArray[np.int64]] = {"I": microvolts()[:5000, 0] // 5, "II": microvolts()[:5000, 1] // 5}
+LEADS: dict[str, NDArray[np.int64]] = {"I": microvolts(20.0)[:5000, 0] // 5, "II": microvolts(20.0)[:5000, 1] // 5}
 START = datetime(2020, 2, 3, 22, 1, 3)
 
 

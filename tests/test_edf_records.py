@@ -14,7 +14,7 @@ from model.errors import RecordError
 from model.formats.signal_file import open_signal_file
 from model.records.wfdb_records import missing_end_notice, read_record_samples
 
-COUNTS = microvolts()[:7200]
+COUNTS = microvolts(20.0)[:7200]
 SECONDS = 20
 
 

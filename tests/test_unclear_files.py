@@ -159,8 +159,8 @@ def test_dates_of_no_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["1,234", "1,234.0", "1 234", "1'234", "1_234", "1\u00a0234"])
 def test_separators_of_thousands(tmp_path: Path, cell: str) -> None:
     """An R peak of 1,234 is not lost: the table is refused, with its line."""
-    rows = [f"{t:.6f};{cell if i == 5000 else a % 1000}" for i, (t, a) in enumerate(zip(TIMES, COUNTS, strict=True))]
-    with pytest.raises(RecordError, match=r"line 5002: .*1.*234.* is no number: write numbers without separators"):
+    rows = [f"{t:.6f};{cell if i == 4000 else a % 1000}" for i, (t, a) in enumerate(zip(TIMES, COUNTS, strict=True))]
+    with pytest.raises(RecordError, match=r"line 4002: .*1.*234.* is no number: write numbers without separators"):
         opened(tmp_path / "a.csv", lines("time (s);ECG (uV)", rows))
 
 
@@ -171,7 +171,7 @@ def test_separators_of_thousands(tmp_path: Path, cell: str) -> None:
         ([f"{a:,}".replace(",", ".") for a in COUNTS * 10], "numbers such as .*, which may be decimals or thousands"),
         ([f"{t:.4f},{a:.4f}".replace(".", ",") for t, a in zip(TIMES, ECG, strict=True)], "commas both for decimals"),
         ([f"{a:.3f}".replace(".", "," if i > 4000 else ".") + ";1" for i, a in enumerate(ECG)], "changes its decimal"),
-        ([f"{a:.4E}".replace("E", "D") if i > 6000 else f"{a}" for i, a in enumerate(ECG)], "write numbers as 1234.5"),
+        ([f"{a:.4E}".replace("E", "D") if i > 4000 else f"{a}" for i, a in enumerate(ECG)], "write numbers as 1234.5"),
     ],
 )
 def test_unclear_numbers(tmp_path: Path, rows: list[str], reason: str) -> None:
@@ -229,7 +229,7 @@ def test_gaps_between_times_of_arrays(tmp_path: Path, dates: bool) -> None:
     [
         ({"ecg": ECG, "fs": 250, "t": TIMES}, "states 250 Hz, but its times show 360 Hz"),
         ({"ecg": ECG, "rate": 75}, "rate of a.npz is not in the file"),
-        ({"ecg": ECG, "t": TIMES[:-1]}, "7,199 times in t, but 7,200 samples"),
+        ({"ecg": ECG, "t": TIMES[:-1]}, "4,319 times in t, but 4,320 samples"),
         ({"ecg": ECG, "fs": 360, "units": ["mV", "uV"]}, "states 2 units for 1 leads"),
         ({"ecg": ECG, "fs": 360, "sfreq": 250}, "states 360 Hz and 250 Hz"),
     ],
@@ -255,9 +255,9 @@ def test_sound_that_is_cut_short(tmp_path: Path) -> None:
     """A WAV file says how many samples it had."""
     soundfile.write(tmp_path / "a.wav", COUNTS.astype(np.int16), 360, subtype="PCM_16")
     whole = (tmp_path / "a.wav").read_bytes()
-    record, found = opened(tmp_path / "b.wav", whole[: 44 + 2 * 3600], unit="uV")
-    assert (record.length, record.missing) == (3600, 3600)
-    np.testing.assert_array_equal(found[:, 0], COUNTS[:3600])
+    record, found = opened(tmp_path / "b.wav", whole[: 44 + 2 * 2000], unit="uV")
+    assert (record.length, record.missing) == (2000, 2320)
+    np.testing.assert_array_equal(found[:, 0], COUNTS[:2000])
     with pytest.raises(RecordError, match="is a damaged sound: ") as caught:
         opened(tmp_path / "c.wav", whole[:30], unit="uV")
     assert "<" not in str(caught.value)

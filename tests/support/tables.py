@@ -14,7 +14,7 @@ FS = 360.0
 
 
 @cache
-def microvolts(seconds: float = 20.0) -> NDArray[np.int64]:
+def microvolts(seconds: float = 12.0) -> NDArray[np.int64]:
     """Return the beginning of record 208 in whole microvolts (n, 2) int64."""
     signal = read_record_samples(open_record("208"), 0, round(seconds * FS))
     return np.rint(1000 * signal).astype(np.int64)
