@@ -549,7 +549,7 @@ def test_while_it_is_recorded(tmp_path: Path, new_ward: NewWard) -> None:
 def test_memory(tmp_path: Path) -> None:
     """CSV and JSON lines of a long recording take no more memory than those of a short one."""
     peaks = []
-    for minutes in (4, 16):
+    for minutes in (2, 8):
         folder = tmp_path / f"{minutes}"
         signal = two_leads("100", 60)
         with Recorder(folder, CONFIG, {}) as recorder:

@@ -887,21 +887,21 @@ def test_many_beds_take_no_descriptors(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_is_constant(tmp_path: Path) -> None:
-    """Forty hours of signal and beats, through a dozen rotations and many gaps, leave nothing in memory."""
+    """Twenty hours of signal and beats, through a dozen rotations and many gaps, leave nothing in memory."""
     seconds, held = 60, []
     tracemalloc.start()
     try:
-        with Recorder(tmp_path, replace(CONFIG, rotate_min=180), {}) as recorder:
-            for minute in range(40 * 60):
+        with Recorder(tmp_path, replace(CONFIG, rotate_min=90), {}) as recorder:
+            for minute in range(20 * 60):
                 first = minute * seconds * 125
                 messages: list[Message] = [chunk(first, first + 7000), gap(first + 7000, first + 7500)]
                 recorder.push(messages, [beat(first + at) for at in range(0, 7000, 500)], NOW + minute * seconds)
                 if minute % 60 == 59:
                     assert recorder.flush()
-                if minute % 600 == 599:
+                if minute % 300 == 299:
                     assert recorder.flush()  # nothing is under way any more
                     held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert held[-1] - held[0] < 100_000
-    assert ledger(tmp_path) == [("run", 0, 40 * 3600 * 125, 40 * 60 * 7000, 40 * 60 * 500, 0)]
+    assert held[-1] - held[0] < 50_000
+    assert ledger(tmp_path) == [("run", 0, 20 * 3600 * 125, 20 * 60 * 7000, 20 * 60 * 500, 0)]
