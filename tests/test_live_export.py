@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache, partial
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from model.records.resample import FS
 from model.training import class_scores, onnx_export
 from model.training.augmented_streams import AugmentedStream, StreamVariant, build_augmented_stream
 
-pytestmark = pytest.mark.slow
-
 onnx = pytest.importorskip("onnx", reason="needs pip install 'ecg-agent[export]'")
-pytest.importorskip("onnxruntime", reason="needs pip install 'ecg-agent[export]'")
-pytest.importorskip("onnxscript", reason="needs pip install 'ecg-agent[export]'")
+pytestmark = [
+    pytest.mark.slow,
+    *(
+        pytest.mark.skipif(find_spec(name) is None, reason="needs pip install 'ecg-agent[export]'")
+        for name in onnx_export.ONNX_PACKAGES
+    ),
+]
 
 CPU = torch.device("cpu")
 LIVE = checkpoint_card.find_checkpoint("live")

@@ -2,6 +2,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ from model.nets.checkpoint_card import ModelCard, parse_card
 from model.nets.net_size import NetSize
 from model.training import class_scores, onnx_export
 
-pytestmark = pytest.mark.slow
-
 onnx = pytest.importorskip("onnx", reason="needs pip install 'ecg-agent[export]'")
-pytest.importorskip("onnxruntime", reason="needs pip install 'ecg-agent[export]'")
-pytest.importorskip("onnxscript", reason="needs pip install 'ecg-agent[export]'")
+pytestmark = [
+    pytest.mark.slow,
+    *(
+        pytest.mark.skipif(find_spec(name) is None, reason="needs pip install 'ecg-agent[export]'")
+        for name in onnx_export.ONNX_PACKAGES
+    ),
+]
 
 CPU = torch.device("cpu")
 SIZE = NetSize(channels=(8, 8, 6), dense=8)
