@@ -54,10 +54,26 @@ def few_records() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def default_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The live net as ONNX."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("onnx") / "live.float32.onnx"
+    models.show_export("live", SIGNAL, out, int8=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def built(whole: Path) -> Iterator[None]:
+    """Has every export write the graph of that one: to build one takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "build_onnx_graph", lambda _: onnx.load(whole))
+        yield
+
+
+@pytest.fixture(scope="module")
+def default_export(tmp_path_factory: pytest.TempPathFactory, built: None) -> tuple[Path, str]:  # noqa: ARG001
     """The folder in which the live net was written as ONNX in eight bits without a name for it, and what was said."""
     folder, said = tmp_path_factory.mktemp("default"), StringIO()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.chdir(folder)
         models.show_export("live", SIGNAL, None, int8=True)
@@ -65,11 +81,8 @@ def default_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, default_export: tuple[Path, str]) -> dict[str, Path]:
+def exported(whole: Path, default_export: tuple[Path, str]) -> dict[str, Path]:
     """The live net as ONNX, by precision."""
-    torch.set_num_threads(1)
-    whole = tmp_path_factory.mktemp("onnx") / "live.float32.onnx"
-    models.show_export("live", SIGNAL, whole, int8=False)
     return {"float32": whole, "int8": default_export[0] / "live.int8.onnx"}
 
 
@@ -115,6 +128,7 @@ def test_int8_stays_near(exported: dict[str, Path]) -> None:
     assert exported["int8"].stat().st_size < LIVE.stat().st_size / 2
 
 
+@pytest.mark.usefixtures("built")
 def test_metrics_are_those_of_the_model_card(tmp_path: Path) -> None:
     """The export measures what a training measures: settled classes, with calibration and intervals."""
     card = checkpoint.load_checkpoint(LIVE, CPU)[1]
