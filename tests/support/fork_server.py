@@ -13,6 +13,7 @@ import ctypes
 import fcntl
 import gc
 import importlib
+import importlib.util
 import inspect
 import io
 import json
@@ -38,11 +39,19 @@ LOADED = (
     "scipy.signal",
     "scipy.ndimage",
     "wfdb",
+    "soundfile",
     "agent.cli.app",
     "agent.cli.monitor",
     "agent.batch.batch_run",
     "agent.evaluation.evaluate_command",
     "simulator.scheduler",
+    "simulator.catalog",
+    "agent.bridge.open_source",
+    "agent.device.publisher_group",
+    "agent.outputs.dashboard_sink",
+    "agent.outputs.text_lines",
+    "model.nets.compiled_net",
+    *(["pydantic.type_adapter"] if importlib.util.find_spec("pydantic") else []),  # Typer may take it for options
 )
 """What is imported before the first command: what most of them need."""
 LOADED_FOR = {"train": ("torch._dynamo", "agent.training.report_run")}
