@@ -3,7 +3,7 @@
 import gc
 import multiprocessing.util
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import cycle
 from os import environ
@@ -63,13 +63,17 @@ def pytest_configure(config: pytest.Config) -> None:
         files = [str(path) for path in sorted(folder.glob("test_*.py"))]
         first = len(files) * WORKER // WORKERS
         config.args = files[first:] + files[:first]
-    gc.disable()  # nothing that is imported and collected goes again
 
 
-def pytest_collection_finish() -> None:
-    """Spare every later look for garbage the two million objects that are there now."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage in what is imported and collected, now or later: two million objects that stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
