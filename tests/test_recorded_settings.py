@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def at(run: str, seconds: float) -> ResumePosition:
-    return ResumePosition(run, round(seconds * FS), FS)
+    return ResumePosition(run, round(seconds * FS), FS, last_beat=round(seconds * FS))
 
 
 def test_events_come_back(folder: Path) -> None:

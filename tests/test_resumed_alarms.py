@@ -265,3 +265,34 @@ def test_beats_of_the_signal_that_is_analysed_again_are_not_counted_again(
     second.session.note_shown(new)
     assert f"1 bed, {len(new)} beats, 0 gaps" in second.session.summary()
     assert "= 1875 analysed + 0 missing" in second.session.summary()
+
+
+@pytest.mark.parametrize("analysed_s", [0, 60])
+def test_what_was_recorded_and_not_analysed_before_a_kill_is_analysed(
+    tmp_path: Path,
+    settings: Config,
+    classifier: BeatClassifier,
+    monkeypatch: pytest.MonkeyPatch,
+    analysed_s: int,
+) -> None:
+    """A monitor that is killed while it is minutes behind leaves no stretch without beats to the next one."""
+    settings = override_config(settings, "record", replay_s=WARM_S)
+    packets = second_packets("208", 300.0, 260.0)[:-1]
+    first = RecordingMonitor(tmp_path / "ward", settings, classifier)
+    assert len(list(first.take(packets[:analysed_s]))) == analysed_s
+    with monkeypatch.context() as patch:
+        patch.setattr(first.session.pipeline, "push", lambda *_, **__: [])
+        assert list(first.take(packets[analysed_s:]))
+    first.recorder.close()
+    second = RecordingMonitor(tmp_path / "ward", settings, classifier)
+    second.recorder.close()
+    with RecordedSession(tmp_path / "ward") as session:
+        recorded = [beat.sample for beat in session.beats("208")]
+    whole = RecordingMonitor(tmp_path / "other", settings, classifier)
+    assert list(whole.take(packets))
+    whole.recorder.close()
+    samples = [beat.sample for beat in whole.results if isinstance(beat, Beat)]
+    warm = samples[0] if analysed_s else samples[0] + 20 * 125
+    assert len(samples) > 350
+    assert set(recorded) >= {sample for sample in samples if sample >= warm}
+    assert len(recorded) == len(set(recorded))

@@ -14,9 +14,11 @@ KEPT_RUNS = 2
 MOST_DRIFT = 1e-4
 """Share by which the device's own clock may be slow: more than that is a packet that was late."""
 RESTART_S = 0.5
-"""Lateness beyond which the device itself stood still: its later samples were measured later, too."""
-
-
+"""Lateness beyond which the device may have measured nothing for a while, and its later samples later, ..."""
+CONFIRM_S = 0.5
+"""... if for this time they come no faster than they are measured, ..."""
+MOST_PACE = 1.5
+"""... or hardly. Whoever only did not send for a while sends what it has measured meanwhile faster."""
 FEWEST_TOGETHER = 8
 """Runs that come together from which on it pays to take them at once."""
 MOST_GROUPS = 256
@@ -31,11 +33,21 @@ class _RunsTogether(NamedTuple):
     rates: NDArray[np.float64]
 
 
+class _Lateness(NamedTuple):
+    """Since when a run is late: stamp and end, in seconds of signal, of that packet; and the earliest origin since."""
+
+    since_s: float
+    at_s: float
+    earliest_s: float
+
+
 class RunClock:
     """The time of every sample of every bed, smooth to much less than a packet.
 
     Packets leave the device a little late, never early: the earliest one says when its samples were measured. A device
-    that sends a record faster than real time measures nothing; the times of its samples are those of their sending.
+    that sends a record faster than real time measures nothing; the times of its samples are those of their sending. One
+    that goes on after a pause in which it measured nothing has later times from then on; one that hung, and sends what
+    it measured meanwhile, has not.
     """
 
     def __init__(self) -> None:
@@ -43,6 +55,8 @@ class RunClock:
         """Where the origin of a run is kept, by bed and run."""
         self._origins = np.zeros(1)
         """Unix times of sample 0."""
+        self._late: dict[int, _Lateness] = {}
+        """Of the runs that are late, by the places of their origins."""
         self._free: list[int] = []
         """Places of runs that are no longer known."""
         self._groups: dict[int, _RunsTogether] = {}
@@ -75,34 +89,50 @@ class RunClock:
         stamp_s = stamped.sent_s or stamped.arrived_s
         if not stamp_s:
             return
-        fs, run = of.fs, of.run
         runs = self._places.get(of.bed)
         if runs is None:
             runs = self._places[of.bed] = {}
-        origin_s = stamp_s - (first + samples) / fs
-        place = runs.get(run)
+        place = runs.get(of.run)
         if place is None:
             while len(runs) >= KEPT_RUNS:
                 self._free.append(runs.pop(next(iter(runs))))
                 self._groups.clear()
-            place = runs[run] = self._take_place()
-        else:
-            known_s = self._origins.item(place)
-            if not (stamped.sent_s and origin_s > known_s + RESTART_S):
-                origin_s = min(origin_s, known_s + MOST_DRIFT * samples / fs)
-        self._origins[place] = origin_s
+            place = runs[of.run] = self._take_place()
+            self._origins[place] = stamp_s - (first + samples) / of.fs
+            self._late.pop(place, None)
+        self._follow(place, (first + samples) / of.fs, samples / of.fs, stamped)
 
     def _note_together(self, group: _RunsTogether, chunk: BedsChunk) -> None:
         """Do what `_note` does for each of some runs."""
-        stamp_s, samples = chunk.sent_s or chunk.arrived_s, chunk.samples
+        stamp_s = chunk.sent_s or chunk.arrived_s
         if not stamp_s:
             return
-        origins_s = stamp_s - (np.array(chunk.firsts, np.float64) + samples) / group.rates
-        known_s = self._origins[group.places]
-        followed_s = np.minimum(origins_s, known_s + MOST_DRIFT * samples / group.rates)
-        if chunk.sent_s:
-            followed_s = np.where(origins_s > known_s + RESTART_S, origins_s, followed_s)
-        self._origins[group.places] = followed_s
+        ends_s, last_s = (np.array(chunk.firsts, np.float64) + chunk.samples) / group.rates, chunk.samples / group.rates
+        origins_s, known_s = stamp_s - ends_s, self._origins[group.places]
+        if self._late or (chunk.sent_s and (origins_s > known_s + RESTART_S).any()):
+            for place, end_s, lasts_s in zip(group.places.tolist(), ends_s.tolist(), last_s.tolist(), strict=True):
+                self._follow(place, end_s, lasts_s, chunk)
+        else:
+            self._origins[group.places] = np.minimum(origins_s, known_s + MOST_DRIFT * last_s)
+
+    def _follow(self, place: int, end_s: float, lasts_s: float, stamped: Chunk | BedsChunk) -> None:
+        """Follow a run whose latest samples, of `lasts_s` seconds, end `end_s` seconds after its first one."""
+        stamp_s, known_s = stamped.sent_s or stamped.arrived_s, self._origins.item(place)
+        origin_s = stamp_s - end_s
+        if not (stamped.sent_s and origin_s > known_s + RESTART_S):
+            self._late.pop(place, None)
+            self._origins[place] = min(origin_s, known_s + MOST_DRIFT * lasts_s)
+            return
+        late = self._late.get(place, _Lateness(stamp_s, end_s, origin_s))
+        late = late._replace(earliest_s=min(late.earliest_s, origin_s))
+        lasted_s = stamp_s - late.since_s
+        if lasted_s < CONFIRM_S:
+            self._late[place] = late
+        elif end_s - late.at_s <= MOST_PACE * lasted_s:
+            self._origins[place] = late.earliest_s
+            del self._late[place]
+        else:
+            self._late[place] = _Lateness(stamp_s, end_s, origin_s)
 
     def _remember(self, runs: Sequence[StreamedRun]) -> None:
         """Remember runs that come together, if all of them are known now."""

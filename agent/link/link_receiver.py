@@ -52,7 +52,7 @@ RECENT_S = 10.0
 """A bed that has sent within this time is not kept waiting for others."""
 ATTENTION_S = 1.0
 """After a longer pause of the monitor itself silence is counted anew: what came meanwhile has not been seen."""
-HEAR_ALL_S, MOST_HEARD = 1.0, 64
+HEAR_ALL_S, MOST_HEARD = 1.0, 4096
 """How long, and for how many, is listened at the end for beds that may have been meant."""
 
 

@@ -124,7 +124,7 @@ class MonitorSession:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         due_s = 0.0
-        viewer.push([], self._resume(), self.clock())
+        viewer.push([], self._resume(stop), self.clock())
         while not stop():
             time.sleep(max(0.0, due_s - self.clock()))
             patience_s = min(self.link.patience_s, viewer.patience_s(self.clock()))
@@ -275,17 +275,17 @@ class MonitorSession:
             results += self.pipeline.finish()
         return self._shared.select(results)
 
-    def _resume(self) -> list[Result]:
-        """Go on with the recording, and with what a store has of other beds.
+    def _resume(self, stop: Callable[[], bool]) -> list[Result]:
+        """Go on with the recording, and with what a store has of other beds, until told to `stop`.
 
         Return the beats and alarms of what was recorded that were not reported before, the ends of pauses and silences.
         """
-        results = self._resume_recording(self.recorder) if self.recorder is not None else []
+        results = self._resume_recording(self.recorder, stop) if self.recorder is not None else []
         if positions := self._shared.take_up(self._first_settings):
             self.link.resume(positions, self.clock())
         return results
 
-    def _resume_recording(self, recorder: "Recorder") -> list[Result]:
+    def _resume_recording(self, recorder: "Recorder", stop: Callable[[], bool]) -> list[Result]:
         """Analyse the last recorded signal of each bed again, ask for what came since."""
         from agent.recording import resume
 
@@ -296,11 +296,15 @@ class MonitorSession:
         self._first_settings.resume(folder, positions, replay_s)
         results: list[Result] = []
         alarms: list[Alarm | Strip] = []
-        for message in resume.read_last_signal(folder, positions, replay_s):
-            again = replace(message, arrived_s=self.clock()) if isinstance(message, Chunk) else message
-            decided = self.pipeline.push([again])
+        for messages in resume.read_last_signal(folder, positions, replay_s):
+            if stop():
+                break
+            now_s = self.clock()
+            decided = self.pipeline.push(
+                [replace(of, arrived_s=now_s) if isinstance(of, Chunk) else of for of in messages]
+            )
             if self._store is not None:  # the recording may have more of it than the store
-                self._store.push([message], [item for item in decided if isinstance(item, Beat)], self.clock())
+                self._store.push(messages, [item for item in decided if isinstance(item, Beat)], now_s)
             results += [item for item in decided if isinstance(item, Beat) and item.sample > reported_until[item.bed]]
             alarms += [item for item in decided if isinstance(item, Alarm | Strip)]
         stopped_at = {bed: nearest_index_at_125_hz(at.next, at.fs) for bed, at in positions.items()}
@@ -370,10 +374,12 @@ class MonitorSession:
         # Time in which this process stood still, as after Ctrl-Z, is no time in which nothing came
         self._waited_s += min(now_s - self._waited_until_s, MOST_WAITED_S)
         self._waited_until_s = now_s
-        if self._link_state == "waiting" and not self._snapshots.paused and self._waited_s >= timeout_s:
+        ended = until.seconds is not None and now_s - self.started_s >= until.seconds
+        if self._link_state == "waiting" and not self._snapshots.paused and (ended or self._waited_s >= timeout_s):
+            waited_s = min(timeout_s, until.seconds) if ended and until.seconds is not None else timeout_s
             view = self.link.view(self.clock())
-            raise StreamError(no_stream_text(self.link, view, timeout_s, self._device_news is not tuple))
-        if until.seconds is not None and now_s - self.started_s >= until.seconds:
+            raise StreamError(no_stream_text(self.link, view, waited_s, self._device_news is not tuple))
+        if ended:
             return True
         return until.ended and ((self._all_ended() and self.link.is_idle(now_s)) or self._is_gone(now_s))
 

@@ -14,8 +14,10 @@ from model.records.resample import FS
 
 _QUIET_ENDS: dict[AlarmHandling, AlarmHandling] = {"paused": "on again", "silenced": "sounding again"}
 """What begins a quiet time of the alarms of a bed, and what ends it."""
-PACKET_S = 10.0
-"""Signal is read in packets as long as this: the first may begin this much earlier."""
+PACKET_S = 4.0
+"""Signal is read in packets as long as this, which beds pass together: the first may begin this much earlier."""
+MOST_BEHIND_S = 240.0
+"""Most signal of a bed that may have been recorded and not analysed yet, when the monitor before was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,34 @@ class RecordedSettings:
     later: tuple[tuple[int, BedSettings], ...] = ()
 
 
-def read_last_signal(folder: Path, positions: Mapping[str, ResumePosition], seconds: float) -> Iterator[Chunk | Gap]:
-    """Yield the last `seconds` of the run that each bed is in, and up to 10 s more, in order within each bed."""
+def read_last_signal(
+    folder: Path, positions: Mapping[str, ResumePosition], seconds: float
+) -> Iterator[list[Chunk | Gap]]:
+    """Yield the end of the run that each bed is in, a message of each bed at a time, in order within each bed.
+
+    It begins `seconds` before the latest recorded beat, or the end, and up to PACKET_S earlier: a monitor that was
+    killed may have recorded up to MOST_BEHIND_S that it had not analysed.
+    """
     with RecordedSession(folder) as session:
-        for bed, at in positions.items():
-            first = at.next - round(seconds * at.fs)
-            runs = [segment for segment in session.segments(bed) if segment.run == at.run]
-            for message in replay_chunks([run for run in runs if run.first + run.count > first], PACKET_S):
-                count = message.count if isinstance(message, Gap) else len(message.counts)
-                if message.first + count > first:
-                    yield message
+        beds = [_replay(session, bed, at, seconds) for bed, at in positions.items()]
+        while messages := [message for bed in beds if (message := next(bed, None)) is not None]:
+            yield messages
+
+
+def _replay(session: RecordedSession, bed: str, at: ResumePosition, seconds: float) -> Iterator[Chunk | Gap]:
+    """Yield the end of the run that a bed is in."""
+    first = _first_replayed(at, seconds)
+    runs = [segment for segment in session.segments(bed) if segment.run == at.run]
+    for message in replay_chunks([run for run in runs if run.first + run.count > first], PACKET_S):
+        count = message.count if isinstance(message, Gap) else len(message.counts)
+        if message.first + count > first:
+            yield message
+
+
+def _first_replayed(at: ResumePosition, seconds: float) -> int:
+    """Return the sample, at the rate of the device, from which on the signal is analysed again."""
+    behind_s = MOST_BEHIND_S if at.last_beat is None else at.next / at.fs - at.last_beat / FS
+    return at.next - round((seconds + min(max(0.0, behind_s), MOST_BEHIND_S)) * at.fs)
 
 
 def read_scales(folder: Path, positions: Mapping[str, ResumePosition]) -> list[LeadScaled]:
@@ -115,4 +135,4 @@ def _has_high_alarm_since(session: RecordedSession, bed: str, at_s: float) -> bo
 
 def _replayed_from(at: ResumePosition, seconds: float) -> float:
     """Return the sample at 125 Hz before which nothing is analysed again."""
-    return at.next * FS / at.fs - (seconds + PACKET_S) * FS
+    return _first_replayed(at, seconds) * FS / at.fs - PACKET_S * FS

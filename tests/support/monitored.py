@@ -46,7 +46,7 @@ class RecordingMonitor:
     def __init__(self, folder: Path, config: Config, classifier: BeatClassifier, threaded: bool = False) -> None:
         self.recorder = Recorder(folder, config.record, {}, threaded=threaded)
         self.session = MonitorSession(cast(LinkReceiver, NoLink()), classifier, config, self.recorder)
-        self.results: list[Result] = self.session._resume()
+        self.results: list[Result] = self.session._resume(lambda: False)
 
     def take(self, messages: Iterable[Chunk | End]) -> Iterator[float]:
         """Monitor what comes; yield the second of the record up to which all is with the system."""
