@@ -262,10 +262,10 @@ def test_a_monitor_process_is_started_again() -> None:
         assert monitor.kill(third, "the store had not heard it")
         assert (monitor.state().pid, monitor.state().reason) == (0, "the store had not heard it")
         until_s = time.monotonic() + 60
-        while "monitor.device" not in wrong.state().reason and time.monotonic() < until_s:
+        while "--device gpu" not in wrong.state().reason and time.monotonic() < until_s:
             wrong.tend()
             time.sleep(0.1)
-        assert "monitor.device" in wrong.state().reason
+        assert "--device gpu makes no sense" in wrong.state().reason
     finally:
         for one in (monitor, wrong):
             one.begin_end()
