@@ -45,6 +45,7 @@ class HostNetwork:
         self._numbers: dict[str, int] = {}
         if self.has_cables:
             ip("link", "add", self._bridge, "type", "bridge")
+            ip("link", "set", self._bridge, "addrgenmode", "none")  # no address comes later, by itself
             ip("addr", "add", f"{BRIDGE}/24", "dev", self._bridge)
             ip("link", "set", self._bridge, "up")
 
@@ -59,6 +60,7 @@ class HostNetwork:
         ip("netns", "add", inside)
         ip("link", "set", "lo", "up", namespace=inside)
         ip("link", "add", self._cable(name), "type", "veth", "peer", "name", "eth0", "netns", inside)
+        ip("link", "set", self._cable(name), "addrgenmode", "none")
         ip("link", "set", self._cable(name), "master", self._bridge)
         ip("link", "set", self._cable(name), "up")
         ip("addr", "add", f"10.98.0.{number}/24", "dev", "eth0", namespace=inside)

@@ -7,8 +7,9 @@ import importlib.util
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,22 +27,22 @@ pytestmark = [
 BEDS, SPEED = 2, 5
 
 
+def alone(change: Callable[..., None]) -> Callable[..., None]:
+    """What changes the network, while no browser is at work: it would break off what it loads."""
+
+    def changed(*arguments: Any) -> None:
+        with network_lock(shared=False):
+            change(*arguments)
+
+    return changed
+
+
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[RayHosts]:
     """Two hosts; the first has Ray's head."""
-    add, close = HostNetwork.add, HostNetwork.close
-
-    def add_alone(network: HostNetwork, name: str) -> None:
-        with network_lock(shared=False):
-            add(network, name)
-
-    def close_alone(network: HostNetwork) -> None:
-        with network_lock(shared=False):
-            close(network)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HostNetwork, "add", add_alone)
-        patch.setattr(HostNetwork, "close", close_alone)
+        for name in ("__init__", "add", "close"):  # each of them changes the network of this machine
+            patch.setattr(HostNetwork, name, alone(getattr(HostNetwork, name)))
         with fleet_hosts("north", "south") as cluster:
             yield cluster
 
