@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 from support.network_lock import network_lock
 
 from agent.store.store_address import open_store_database
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra of this package (cluster)"),
 ]
-BEDS, SPEED = 2, 5
+BEDS, SPEED = 4, 10
 
 
 def alone(change: Callable[..., None]) -> Callable[..., None]:
@@ -57,12 +58,16 @@ def tellers(ward: FleetWard) -> set[str]:
 
 
 def check_equal(ward: FleetWard) -> None:
-    """All beats with their classes, once and in order, all alarms, and ledgers that close."""
+    """All beats with their classes, once and in order, all alarms, and ledgers that close.
+
+    Probabilities may differ: a replica that starts some seconds behind the first one knows its patients for less long.
+    """
     (beats, ledgers, alarms), (told, told_ledgers, told_alarms) = (
         read_contents(store) for store in (ward.plain, ward.file)
     )
-    assert len(beats) > 200
-    assert told == beats
+    assert len(beats) > 1000
+    for one, other in zip(told, beats, strict=True):
+        assert replace(one, probabilities="") == replace(other, probabilities="")
     assert told_ledgers == ledgers
     assert all(ledger.open == 0 and ledger.missing == 0 for ledger in ledgers.values())
     states = [
