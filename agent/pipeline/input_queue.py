@@ -22,7 +22,7 @@ from agent.core.sample_index import nearest_index_at_125_hz
 from agent.pipeline.block_rounds import BlockRounds
 from agent.pipeline.bundled_beds import AlikeBeds, BedsOfRuns, BedsTogether, convert_together, rows_of
 from agent.pipeline.monitored_bed import MonitoredBed
-from agent.pipeline.waiting_bed import BLOCK_SAMPLES, InputStep, WaitingBed, step_work
+from agent.pipeline.waiting_bed import BLOCK_SAMPLES, InputMessage, InputStep, WaitingBed, step_work
 from model.errors import StreamError
 from model.records.resample import FS, filters_loaded
 
@@ -85,7 +85,7 @@ class InputQueue:
         backlogged = {name for name, samples in waits.items() if samples >= enough}
         return backlogged, {name for name in backlogged if waits[name] >= OVERLOAD * enough}
 
-    def put(self, beds: Sequence[MonitoredBed], messages: Sequence[Chunk | Gap | End], patient: bool = True) -> None:
+    def put(self, beds: Sequence[MonitoredBed], messages: Sequence[InputMessage], patient: bool = True) -> None:
         """Take messages and the bed of each. `patient`: wait for filters that are being loaded."""
         self._patient = patient
         for bed, message in zip(beds, messages, strict=True):
@@ -184,7 +184,7 @@ class InputQueue:
             passed[places[taken]] = True
             self._rounds.add(alike.join(chunks, taken), self._longest_block(len(places)))
 
-    def _put_one(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None) -> None:
+    def _put_one(self, bed: MonitoredBed, message: InputMessage, x: FloatArray | None) -> None:
         """Take a message by itself; `x` (leads, n) mV if it is a chunk that was converted."""
         waiting = self._waiting.get(bed.name)
         if waiting is not None and (waiting.messages or (x is None and waiting.samples > self._piece)):
@@ -205,17 +205,17 @@ class InputQueue:
         """Most samples of a chunk that are converted at once."""
         return PIECE_SAMPLES // BLOCK_SAMPLES * self.block
 
-    def _is_long(self, message: Chunk | Gap | End) -> bool:
+    def _is_long(self, message: InputMessage) -> bool:
         return isinstance(message, Chunk) and len(message.counts) > self._piece
 
-    def _must_wait(self, message: Chunk | Gap | End) -> bool:
+    def _must_wait(self, message: InputMessage) -> bool:
         return self._is_long(message) or self._needs_filters(message)
 
-    def _needs_filters(self, message: Chunk | Gap | End) -> bool:
+    def _needs_filters(self, message: InputMessage) -> bool:
         """Return whether a message needs filters that are still being loaded."""
         return isinstance(message, Chunk) and message.fs != FS and not filters_loaded(self._patient)
 
-    def _convert(self, bed: MonitoredBed, message: Chunk | Gap | End, x: FloatArray | None = None) -> None:
+    def _convert(self, bed: MonitoredBed, message: InputMessage, x: FloatArray | None = None) -> None:
         if isinstance(message, Chunk):
             self._convert_chunk(bed, message, x)
         else:
